@@ -1,0 +1,1 @@
+"""The rules of resource accounting: pure values and decisions, no input or output."""
