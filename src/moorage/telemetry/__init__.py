@@ -1,1 +1,1 @@
-"""What the service tells about itself: log lines, redaction, metrics. It imports nothing of ours."""
+"""What the service tells about itself: log lines, redaction, metrics; imports nothing of ours."""

@@ -1,0 +1,168 @@
+"""Who is calling: Keystone's word for it, or, for tests and laptops, the caller's own (noauth2).
+
+Source: keystonemiddleware's description of the headers that auth_token adds, oslo.context's of
+which of them count, and the noauth2 strategy of openstack-placement 16.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import webob.exc
+
+ROOT_PATHS: Final = frozenset(("", "/"))
+"""The version document is for everyone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, as far as policies can tell callers apart. Equal callers get equal decisions."""
+
+    user_id: str | None = None
+    project_id: str | None = None
+    roles: tuple[str, ...] = ()
+    system_scope: str | None = None
+    domain_id: str | None = None
+    user_domain_id: str | None = None
+    project_domain_id: str | None = None
+    is_admin_project: bool = True
+    service_user_id: str | None = None
+    service_project_id: str | None = None
+    service_user_domain_id: str | None = None
+    service_project_domain_id: str | None = None
+    service_roles: tuple[str, ...] = ()
+
+    @property
+    def project_id_logged(self) -> str | None:
+        """The project, unless noauth2 took the whole token for it: tokens are never logged."""
+        return self.project_id if self.project_id != self.user_id else None
+
+
+ANYONE: Final = Caller()
+"""Whoever reads the version document."""
+
+
+class Identity(Protocol):
+    """A way to tell who is calling."""
+
+    def identify(self, environ: WSGIEnvironment) -> Caller | None:
+        """The caller, ``ANYONE`` on the root paths, None if it must be answered 401."""
+
+    def wrap(self, application: WSGIApplication) -> WSGIApplication:
+        """The application behind whatever checks the tokens."""
+
+
+class NoAuthIdentity:
+    """Believe the token: ``admin`` has the role admin, ``user:project`` is just that.
+
+    The headers of Keystone's middleware (``X-Roles``, ``Openstack-System-Scope`` and others) may
+    be given by the caller, which is what makes it good for testing policies.
+    """
+
+    def identify(self, environ: WSGIEnvironment) -> Caller | None:
+        if environ.get("PATH_INFO", "") in ROOT_PATHS:
+            return ANYONE
+        token: str | None = environ.get("HTTP_X_AUTH_TOKEN")
+        if token is None:
+            return None
+        user_id, _, project_id = token.partition(":")
+        believed = {"HTTP_X_USER_ID": user_id}
+        if "HTTP_X_ROLES" not in environ:
+            believed["HTTP_X_ROLES"] = "admin" if user_id == "admin" else ""
+        if not environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE"):
+            believed["HTTP_X_TENANT_ID"] = project_id or user_id
+        return caller_from_headers({**environ, **believed})
+
+    def wrap(self, application: WSGIApplication) -> WSGIApplication:
+        return application
+
+
+class KeystoneIdentity:
+    """Let Keystone check the token; its middleware tells us the rest in headers."""
+
+    def __init__(self, options: Any) -> None:
+        """Args: options: oslo.config's, where [keystone_authtoken] is (or will be) registered."""
+        self._options = options
+
+    def identify(self, environ: WSGIEnvironment) -> Caller | None:
+        if environ.get("PATH_INFO", "") in ROOT_PATHS:
+            return ANYONE
+        # A client can send the headers, but not this key: without it no middleware has checked.
+        if environ.get("keystone.token_auth") is None:
+            return None
+        caller = caller_from_headers(environ)
+        return None if caller.user_id is None else caller
+
+    def wrap(self, application: WSGIApplication) -> WSGIApplication:
+        # Imported here: it takes half a second, which noauth2 need not wait for.
+        from keystonemiddleware import auth_token  # noqa: PLC0415
+
+        checked: WSGIApplication = auth_token.AuthProtocol(
+            application, {"oslo_config_config": self._options}
+        )
+
+        def check_all_but_root(
+            environ: WSGIEnvironment, start_response: StartResponse
+        ) -> Iterable[bytes]:
+            if environ.get("PATH_INFO", "") in ROOT_PATHS:
+                return application(environ, start_response)
+            return checked(environ, start_response)
+
+        return check_all_but_root
+
+
+def identity_for(strategy: str, options: Any) -> Identity:
+    """The identity of ``[api]auth_strategy``."""
+    strategies: Mapping[str, Callable[[], Identity]] = {
+        "noauth2": NoAuthIdentity,
+        "keystone": lambda: KeystoneIdentity(options),
+    }
+    return strategies[strategy]()
+
+
+def caller_from_headers(headers: Mapping[str, Any]) -> Caller:
+    """The caller that the headers of Keystone's middleware describe.
+
+    Where several headers may say one thing, the first that is there counts, even if it is empty.
+    """
+    return Caller(
+        user_id=_first(headers, "HTTP_X_USER_ID", "HTTP_X_USER"),
+        project_id=_first(headers, "HTTP_X_PROJECT_ID", "HTTP_X_TENANT_ID", "HTTP_X_TENANT"),
+        roles=_names(headers.get("HTTP_X_ROLES", headers.get("HTTP_X_ROLE"))),
+        system_scope=headers.get("HTTP_OPENSTACK_SYSTEM_SCOPE"),
+        domain_id=headers.get("HTTP_X_DOMAIN_ID"),
+        user_domain_id=headers.get("HTTP_X_USER_DOMAIN_ID"),
+        project_domain_id=headers.get("HTTP_X_PROJECT_DOMAIN_ID"),
+        # Where nothing is said, policies from before the admin project must go on working.
+        is_admin_project=headers.get("HTTP_X_IS_ADMIN_PROJECT", "true").lower() == "true",
+        service_user_id=headers.get("HTTP_X_SERVICE_USER_ID"),
+        service_project_id=headers.get("HTTP_X_SERVICE_PROJECT_ID"),
+        service_user_domain_id=headers.get("HTTP_X_SERVICE_USER_DOMAIN_ID"),
+        service_project_domain_id=headers.get("HTTP_X_SERVICE_PROJECT_DOMAIN_ID"),
+        service_roles=_names(headers.get("HTTP_X_SERVICE_ROLES")),
+    )
+
+
+def answer_unauthorized(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """A WSGI application that answers 401 in JSON, HTML or text, as ``Accept`` asks.
+
+    This document is WebOb's own and not the API's error document: upstream's callers are turned
+    away before there is a microversion.
+    """
+    if environ.get("HTTP_ACCEPT", "*/*") in ("", "*/*"):
+        environ = {**environ, "HTTP_ACCEPT": "application/json"}
+    answer: Iterable[bytes] = webob.exc.HTTPUnauthorized()(environ, start_response)
+    return answer
+
+
+def _first(headers: Mapping[str, Any], *names: str) -> str | None:
+    for name in names:
+        if name in headers:
+            value: str = headers[name]
+            return value
+    return None
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()

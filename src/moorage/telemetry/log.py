@@ -1,0 +1,230 @@
+"""The log: one line a request, one line an event, each made of allow-listed, typed fields.
+
+Lines are JSON objects or, for people, a console's. Libraries that log through the standard library
+are heard too, but of their records only the level, the logger, the place in the code and the
+template are told, and that only if it stands so in their source: what is filled in may be a token,
+a URL or an SQL parameter.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+import structlog
+
+from moorage.telemetry.redact import (
+    error_told,
+    method_told,
+    microversion_told,
+    place_told,
+    project_id_told,
+    request_id_told,
+)
+
+_QUIET: Final = {
+    # These tell credentials, headers or SQL when asked for details: they are not asked.
+    "keystoneauth": logging.WARNING,
+    "keystonemiddleware": logging.WARNING,
+    "oslo_policy": logging.WARNING,
+    "oslo_config": logging.WARNING,
+    "oslo_middleware": logging.WARNING,
+    "oslo.cache": logging.WARNING,
+    "dogpile": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
+    "alembic": logging.WARNING,
+    "psycopg": logging.WARNING,
+    "pymysql": logging.WARNING,
+    "stevedore": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "stamina": logging.WARNING,
+    "granian.access": logging.CRITICAL + 1,
+}
+_OWN_TEXT: Final = frozenset(("_granian",))
+"""Loggers whose messages without an exception are made of their own words and numbers only."""
+
+SERVER_LOG: Final[dict[str, Any]] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": False}},
+}
+"""The HTTP server's logging configuration: no handlers of its own, so that ours hear it."""
+
+
+class LogFormat(StrEnum):
+    """How lines look."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLog:
+    """What is told about one answered request, and all of it.
+
+    Args:
+        route: the route's template (``/allocations/{consumer_uuid}``), ``-`` where none matched.
+        duration_s: from the first byte read to the answer being ready.
+        microversion: the one that answered, None where none was settled.
+        project_id: the caller's.
+    """
+
+    method: str
+    route: str
+    status: int
+    duration_s: float
+    microversion: str | None
+    request_id: str
+    global_request_id: str | None
+    project_id: str | None
+
+    def told(self) -> dict[str, object]:
+        """The fields, each in the shape that it allows; what has no value is left out."""
+        fields: dict[str, object] = {
+            "method": method_told(self.method),
+            "route": self.route,
+            "status": self.status,
+            "duration_ms": round(self.duration_s * 1000, 3),
+        }
+        ids = {
+            "microversion": microversion_told(self.microversion),
+            "request_id": request_id_told(self.request_id),
+            "global_request_id": request_id_told(self.global_request_id),
+            "project_id": project_id_told(self.project_id),
+        }
+        return fields | {name: value for name, value in ids.items() if value is not None}
+
+
+def write_request(line: RequestLog) -> None:
+    """Log one answered request."""
+    _log.info("request", **line.told())
+
+
+def write_fault(*, request_id: str, route: str, error: BaseException) -> None:
+    """Log a fault of ours: the type and the places, whole; never the exception's words."""
+    _log.error("fault", request_id=request_id_told(request_id), route=route, **error_told(error))
+
+
+def write_event(event: str, **facts: str | int | float | bool | None) -> None:
+    """Log something that happened to the service itself.
+
+    Args:
+        event: our own words, always the same for the same thing.
+        facts: numbers, names and places that are the service's own. Nothing that came in a
+            request, from a library or from a database.
+    """
+    _log.info(event, **facts)
+
+
+def write_warning(event: str, **facts: str | int | float | bool | None) -> None:
+    """Like ``write_event``, for what an operator should look at."""
+    _log.warning(event, **facts)
+
+
+def write_error(event: str, error: BaseException, **facts: str | int | float | bool | None) -> None:
+    """Log that something of the service itself failed."""
+    _log.error(event, **facts, **error_told(error))
+
+
+def configure_log(
+    *, log_format: LogFormat = LogFormat.JSON, debug: bool = False, log_file: Path | None = None
+) -> None:
+    """Send all lines of this process, ours and the libraries', to one place in one format.
+
+    Args:
+        log_file: appended to; standard error if None. A file that is moved away keeps being
+            written: rotate with copytruncate, or restart.
+    """
+    stream: BinaryIO = log_file.open("ab", buffering=0) if log_file else sys.stderr.buffer
+    render = _render_json if log_format is LogFormat.JSON else _console_renderer(stream)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if debug else logging.INFO
+        ),
+        logger_factory=structlog.BytesLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,
+    )
+    global _log  # noqa: PLW0603 - one process, one log; binding it once saves 5 us a line
+    _log = structlog.get_logger().bind()
+    _hear_libraries(debug=debug)
+
+
+def _hear_libraries(*, debug: bool) -> None:
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.handlers = [_LibraryHandler()]
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    for name, level in _QUIET.items():
+        logging.getLogger(name).setLevel(level)
+    # Their own handlers would print what ours leaves out.
+    for logger in list(logging.Logger.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            logger.handlers = []
+            logger.propagate = True
+    logging.lastResort = None
+    logging.raiseExceptions = False
+
+
+class _LibraryHandler(logging.Handler):
+    """Turns records of libraries into lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts: dict[str, object] = {
+            "logger": record.name,
+            "place": place_told(record.pathname, record.lineno, record.funcName or "?"),
+        }
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            facts |= error_told(error)
+        if _is_literal(record) or (record.name in _OWN_TEXT and error is None):
+            facts["template"] = record.msg
+        level = record.levelno
+        if level >= logging.ERROR:
+            _log.error("library", **facts)
+        elif level >= logging.WARNING:
+            _log.warning("library", **facts)
+        else:
+            _log.info("library", **facts)
+
+
+def _is_literal(record: logging.LogRecord) -> bool:
+    """Whether the unfilled message stands as it is in the source of the code that logs it.
+
+    A message put together while running (an f-string, say) may hold anything.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 - the logging library finds its caller so, too
+    while frame is not None:
+        code = frame.f_code
+        if frame.f_lineno == record.lineno and code.co_filename == record.pathname:
+            return isinstance(record.msg, str) and record.msg in code.co_consts
+        frame = frame.f_back
+    return False
+
+
+def _render_json(_logger: object, _method: str, event: dict[str, Any]) -> bytes:
+    return orjson.dumps(event)
+
+
+def _console_renderer(stream: BinaryIO) -> Callable[[object, str, dict[str, Any]], bytes]:
+    colors = stream.isatty() and "NO_COLOR" not in os.environ
+    console = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=10)
+
+    def render(logger: object, method: str, event: dict[str, Any]) -> bytes:
+        return console(logger, method, event).encode("utf-8", "backslashreplace")
+
+    return render
+
+
+_log: Any = structlog.get_logger()

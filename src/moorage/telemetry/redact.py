@@ -1,0 +1,76 @@
+"""What may be told in a log line, field by field.
+
+Nothing is masked here: a value is either of a shape that its field allows, and is told, or it is
+not told at all. Text that others wrote (a message of a library, of the database, of an exception)
+is never told; its place in the code is.
+"""
+
+import re
+import traceback
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final
+
+METHODS: Final = frozenset(
+    ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")
+)
+
+_REQUEST_ID: Final = re.compile(r"req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}")
+# Keystone's ids are 32 hexadecimal digits or at most 64 plain characters; its tokens are longer.
+_PROJECT_ID: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
+_MICROVERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
+_SOURCE_ROOTS: Final = ("site-packages", "dist-packages", "src")
+_CAUSES_MAX: Final = 5
+
+
+def request_id_told(text: str | None) -> str | None:
+    """A request id of OpenStack's shape, else None."""
+    return text if text and _REQUEST_ID.fullmatch(text) else None
+
+
+def project_id_told(text: str | None) -> str | None:
+    """An id as Keystone gives them out, else None."""
+    return text if text and _PROJECT_ID.fullmatch(text) else None
+
+
+def microversion_told(text: str | None) -> str | None:
+    """``major.minor``, else None."""
+    return text if text and _MICROVERSION.fullmatch(text) else None
+
+
+def method_told(text: str) -> str:
+    """A method of HTTP, else ``OTHER``."""
+    return text if text in METHODS else "OTHER"
+
+
+def place_told(filename: str, line: int, function: str) -> str:
+    """A place in the code, from the package's name on: ``moorage/store/store.py:12 open``."""
+    parts = Path(filename).parts
+    for root in _SOURCE_ROOTS:
+        if root in parts:
+            after = len(parts) - parts[::-1].index(root)
+            return f"{'/'.join(parts[after:])}:{line} {function}"
+    return f"{parts[-1] if parts else '?'}:{line} {function}"
+
+
+def error_told(error: BaseException) -> dict[str, object]:
+    """An exception as facts: its type, the types of its causes, and the places it came through.
+
+    Neither its message nor its arguments: those may hold SQL parameters, URLs or tokens.
+    """
+    kinds: list[str] = []
+    step: BaseException | None = error
+    while step is not None and len(kinds) < _CAUSES_MAX:
+        kinds.append(f"{type(step).__module__}.{type(step).__qualname__}")
+        step = step.__cause__ or step.__context__
+    told: dict[str, object] = {"error": kinds[0], "places": _places(error.__traceback__)}
+    if len(kinds) > 1:
+        told["causes"] = kinds[1:]
+    return told
+
+
+def _places(trace: TracebackType | None) -> list[str]:
+    steps: list[tuple[FrameType, int]] = list(traceback.walk_tb(trace))
+    return [
+        place_told(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in steps
+    ]
