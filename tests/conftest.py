@@ -1,0 +1,49 @@
+"""Fixtures that every suite shares."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.support.databases import DatabaseKind, Databases
+
+MARKERS = (
+    "postgresql: needs PostgreSQL's server binaries",
+    "mariadb: needs MariaDB's server binaries",
+    "slow: takes minutes; left to .ci/run",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Database servers of this session; each starts when it is first asked for a database."""
+    servers = Databases(tmp_path_factory.mktemp("databases"))
+    yield servers
+    servers.end()
+
+
+@pytest.fixture
+def fresh_database(databases: Databases) -> Callable[[DatabaseKind | str], str]:
+    """Makes a new empty database of a kind and returns its SQLAlchemy URL."""
+    return databases.fresh
+
+
+def _mark(kind: DatabaseKind) -> pytest.MarkDecorator | tuple[()]:
+    marks = {
+        DatabaseKind.POSTGRESQL: pytest.mark.postgresql,
+        DatabaseKind.MARIADB: pytest.mark.mariadb,
+    }
+    return marks.get(kind, ())
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, id=kind.value, marks=_mark(kind)) for kind in DatabaseKind],
+)
+def database_kind(request: pytest.FixtureRequest) -> DatabaseKind:
+    """Runs a test once on each database."""
+    kind: DatabaseKind = request.param
+    return kind

@@ -1,0 +1,1 @@
+"""Upstream's own functional tests, unmodified, run against Moorage."""
