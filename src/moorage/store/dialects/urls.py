@@ -1,0 +1,52 @@
+"""From the connection URL of a site's configuration to the URL of the driver that we use."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+_DRIVERS: Final = {
+    "sqlite": "sqlite",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
+_KEPT: Final = frozenset(("mysql+mysqldb", "mariadb+mysqldb"))
+"""Drivers of a site's choice that we do not bring along but leave in place."""
+
+_DROPPED: Final = frozenset(("plugin",))
+"""Parameters that only upstream's own environment can act on."""
+
+
+def driver_url(connection: str, parameters: str = "") -> str:
+    """The URL to open a database with.
+
+    Args:
+        connection: as in ``[placement_database]connection``, with any driver or none.
+        parameters: as in ``connection_parameters``: ``a=1&b=2``, added to the URL's own.
+    Returns:
+        A URL that holds a password as it stands: for ``create_engine``, never for a log.
+    Raises:
+        ValueError: it is no URL, or names a kind of database that we do not support. The message
+            says nothing of the URL beyond that kind.
+    """
+    try:
+        url = make_url(connection)
+    except (ArgumentError, ValueError):
+        raise ValueError("it is not a database URL") from None
+    if url.drivername not in _KEPT:
+        backend = url.get_backend_name()
+        if backend not in _DRIVERS:
+            raise ValueError("use a URL that starts with sqlite, postgresql or mysql")
+        url = url.set(drivername=_DRIVERS[backend])
+    added = {name: value for name, value in parse_qsl(parameters) if name not in url.query}
+    url = url.update_query_dict(added).difference_update_query(_DROPPED)
+    return url.render_as_string(hide_password=False)
+
+
+def embedded_url(file: Path) -> str:
+    """The URL of an embedded database in a file."""
+    return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
