@@ -1,1 +1,1 @@
-"""Search for allocation candidates over an immutable snapshot: no SQL, HTTP, clock or randomness."""
+"""Search for candidates over an immutable snapshot: no SQL, HTTP, clock or randomness."""

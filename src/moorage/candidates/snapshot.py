@@ -1,0 +1,345 @@
+"""The snapshot: all providers at one moment, in columns, read-only."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moorage.candidates.columns import (
+    AmountArray,
+    IndexArray,
+    Links,
+    Mask,
+    Stock,
+    capacities,
+    column_at,
+    frozen,
+    ints,
+    positions_in,
+)
+from moorage.domain.ids import (
+    SHARING_TRAIT,
+    AggregateUuid,
+    Generation,
+    ProviderId,
+    ProviderUuid,
+    ResourceClassId,
+    TraitId,
+)
+from moorage.domain.provider import Provider
+
+
+class ProviderRow(NamedTuple):
+    """A provider as the store loads it; ``modified_at`` is naive UTC."""
+
+    id: int
+    uuid: str
+    name: str
+    generation: int
+    parent_id: int | None
+    root_id: int
+    modified_at: datetime
+
+
+class InventoryRow(NamedTuple):
+    """An inventory as the store loads it, in whole units of its class."""
+
+    provider_id: int
+    class_id: int
+    total: int
+    reserved: int
+    min_unit: int
+    max_unit: int
+    step_size: int
+    allocation_ratio: float
+
+
+class UsageRow(NamedTuple):
+    """The units of a class in use on a provider, over all consumers."""
+
+    provider_id: int
+    class_id: int
+    used: int
+
+
+class TraitLink(NamedTuple):
+    """A provider has a trait."""
+
+    provider_id: int
+    trait_id: int
+
+
+class AggregateLink(NamedTuple):
+    """A provider is in an aggregate."""
+
+    provider_id: int
+    aggregate_uuid: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Every provider with its inventories, usages, traits, aggregates and place in its tree.
+
+    Providers are addressed by their position in id order. ``parents`` holds -1 for roots.
+    ``class_ids`` and ``trait_ids`` know every name that exists, in use or not. The arrays are not
+    writeable; a changed snapshot is a new one that shares the columns that did not change.
+    """
+
+    uuids: Sequence[str]
+    names: Sequence[str]
+    ids: AmountArray
+    generations: AmountArray
+    modified: NDArray[np.datetime64]
+    parents: IndexArray
+    roots: IndexArray
+    tree_order: IndexArray
+    tree_starts: AmountArray
+    stocks: Mapping[ResourceClassId, Stock]
+    traits: Links
+    trait_names: Sequence[str]
+    trait_positions: Mapping[str, int]
+    aggregates: Links
+    aggregate_uuids: Sequence[str]
+    aggregate_positions: Mapping[str, int]
+    class_ids: Mapping[str, ResourceClassId]
+    trait_ids: Mapping[str, TraitId]
+    positions: Mapping[str, int]
+    sharing: IndexArray
+    has_trees: bool
+    # A memo of what roots and aggregates alone decide; copies that keep both may keep it.
+    anchors: dict[int, IndexArray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def build(
+        cls,
+        providers: Iterable[ProviderRow],
+        inventories: Iterable[InventoryRow],
+        usages: Iterable[UsageRow],
+        traits: Iterable[TraitLink],
+        aggregates: Iterable[AggregateLink],
+        *,
+        class_names: Mapping[int, str],
+        trait_names: Mapping[int, str],
+    ) -> "Snapshot":
+        """A snapshot of rows that were loaded in one transaction, each kind in any order.
+
+        Args:
+            class_names: every resource class by its id.
+            trait_names: every trait by its id.
+        """
+        rows = sorted(providers)
+        ids = column_at(rows, 0)
+        parents, roots = place_in_trees(rows, ids)
+        tree_order = np.argsort(roots, kind="stable").astype(np.int32)
+        aggregate_links, aggregate_positions = link_aggregates(list(aggregates), ids)
+        trait_links, names = link_traits(list(traits), ids, trait_names)
+        trait_positions = {name: position for position, name in enumerate(names)}
+        sharing_label = trait_positions.get(SHARING_TRAIT)
+        no_providers = np.zeros(0, dtype=np.int32)
+        return cls(
+            uuids=tuple(row.uuid for row in rows),
+            names=tuple(row.name for row in rows),
+            ids=frozen(ids),
+            generations=frozen(column_at(rows, 3)),
+            modified=frozen(np.array([row.modified_at for row in rows], dtype="datetime64[us]")),
+            parents=frozen(parents),
+            roots=frozen(roots),
+            tree_order=frozen(tree_order),
+            tree_starts=frozen(np.searchsorted(roots[tree_order], np.arange(len(rows) + 1))),
+            stocks=take_stock(list(inventories), list(usages), ids, class_names),
+            traits=trait_links,
+            trait_names=names,
+            trait_positions=trait_positions,
+            aggregates=aggregate_links,
+            aggregate_uuids=tuple(aggregate_positions),
+            aggregate_positions=aggregate_positions,
+            class_ids={name: ResourceClassId(key) for key, name in class_names.items()},
+            trait_ids={name: TraitId(key) for key, name in trait_names.items()},
+            positions={row.uuid: position for position, row in enumerate(rows)},
+            sharing=(
+                no_providers if sharing_label is None else trait_links.providers_of(sharing_label)
+            ),
+            has_trees=bool((parents >= 0).any()),
+        )
+
+    def __len__(self) -> int:
+        return len(self.uuids)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether no provider has a parent and none shares its inventory."""
+        return not self.has_trees and not self.sharing.size
+
+    def provider(self, index: int) -> Provider:
+        """The provider at a position."""
+        parent = int(self.parents[index])
+        return Provider(
+            id=ProviderId(int(self.ids[index])),
+            uuid=ProviderUuid(self.uuids[index]),
+            name=self.names[index],
+            generation=Generation(int(self.generations[index])),
+            parent_uuid=None if parent < 0 else ProviderUuid(self.uuids[parent]),
+            root_uuid=ProviderUuid(self.uuids[self.roots[index]]),
+            modified_at=cast(datetime, self.modified[index].item()),
+        )
+
+    def aggregates_of(self, index: int) -> Sequence[AggregateUuid]:
+        """The aggregates that the provider at a position is in."""
+        labels = self.aggregates.labels_of(index).tolist()
+        return [AggregateUuid(self.aggregate_uuids[label]) for label in labels]
+
+    def traits_of(self, index: int) -> Sequence[str]:
+        """The traits of the provider at a position, in name order."""
+        return [self.trait_names[label] for label in self.traits.labels_of(index).tolist()]
+
+    def tree_members(self, root: int) -> IndexArray:
+        """Every provider of the tree with this root."""
+        return self.tree_order[self.tree_starts[root] : self.tree_starts[root + 1]]
+
+    def ancestors_of(self, index: int) -> list[int]:
+        """The provider at a position, its parent, and so on up to the root."""
+        path = [index]
+        while (parent := int(self.parents[path[-1]])) >= 0:
+            path.append(parent)
+        return path
+
+    def anchors_of(self, sharing: int) -> IndexArray:
+        """The roots of the other trees that a sharing provider lends its inventory to.
+
+        These are the trees with a provider, root or not, in one of the sharing provider's own
+        aggregates.
+        """
+        known = self.anchors.get(sharing)
+        if known is not None:
+            return known
+        members = self.aggregates.mask_any(self.aggregates.labels_of(sharing).tolist())
+        served = np.zeros(len(self), dtype=np.bool_)
+        served[self.roots[members]] = True
+        served[self.roots[sharing]] = False
+        anchors = frozen(np.flatnonzero(served).astype(np.int32))
+        self.anchors[sharing] = anchors
+        return anchors
+
+    def mask_any_trait(self, names: Iterable[str]) -> Mask:
+        """True for the providers that have at least one of these traits."""
+        return self.traits.mask_any(self.trait_positions[name] for name in names)
+
+    def mask_any_aggregate(self, aggregates: Iterable[str]) -> Mask:
+        """True for the providers in at least one of these aggregates; unknown ones are empty."""
+        known = (self.aggregate_positions.get(uuid) for uuid in aggregates)
+        return self.aggregates.mask_any(label for label in known if label is not None)
+
+    def with_usages(self, usages: Iterable[UsageRow]) -> "Snapshot":
+        """The same providers with other usages; all columns but the changed ones are shared.
+
+        A usage of a provider or a class without inventory is ignored, as it is in ``build``.
+        """
+        by_class: dict[int, list[UsageRow]] = defaultdict(list)
+        for row in usages:
+            by_class[row.class_id].append(row)
+        stocks = dict(self.stocks)
+        for class_id, rows in by_class.items():
+            stock = stocks.get(ResourceClassId(class_id))
+            if stock is None:
+                continue
+            at, which = stock.rows_of(positions_in(self.ids, column_at(rows, 0)))
+            stocks[ResourceClassId(class_id)] = stock.with_used(at, column_at(rows, 2)[which])
+        return replace(self, stocks=stocks)
+
+
+def place_in_trees(rows: Sequence[ProviderRow], ids: AmountArray) -> tuple[IndexArray, IndexArray]:
+    """The positions of each provider's parent (-1: none) and root."""
+    parent_ids = ints((-1 if row.parent_id is None else row.parent_id for row in rows), len(rows))
+    roots = positions_in(ids, column_at(rows, 5))
+    own = np.arange(len(rows), dtype=np.int32)
+    return positions_in(ids, parent_ids), np.where(roots < 0, own, roots).astype(np.int32)
+
+
+def link_aggregates(
+    links: Sequence[AggregateLink], ids: AmountArray
+) -> tuple[Links, Mapping[str, int]]:
+    """The links to aggregates, and the position of each aggregate that is in use."""
+    positions: dict[str, int] = {}
+    labels = ints((positions.setdefault(row[1], len(positions)) for row in links), len(links))
+    built = Links.build(
+        providers=positions_in(ids, column_at(links, 0)),
+        labels=labels.astype(np.int32),
+        provider_count=ids.size,
+        label_count=len(positions),
+    )
+    return built, positions
+
+
+def link_traits(
+    links: Sequence[TraitLink], ids: AmountArray, names: Mapping[int, str]
+) -> tuple[Links, Sequence[str]]:
+    """The links to traits, and the names of the traits by position, in name order."""
+    by_name = sorted((name, trait_id) for trait_id, name in names.items())
+    trait_ids = ints((trait_id for _, trait_id in by_name), len(by_name))
+    by_id = np.argsort(trait_ids)
+    found = positions_in(trait_ids[by_id], column_at(links, 1))
+    labels = np.where(found < 0, -1, by_id[found] if by_id.size else -1)
+    built = Links.build(
+        providers=positions_in(ids, column_at(links, 0)),
+        labels=labels.astype(np.int32),
+        provider_count=ids.size,
+        label_count=len(by_name),
+    )
+    return built, tuple(name for name, _ in by_name)
+
+
+def take_stock(
+    inventories: Sequence[InventoryRow],
+    usages: Sequence[UsageRow],
+    ids: AmountArray,
+    class_names: Mapping[int, str],
+) -> Mapping[ResourceClassId, Stock]:
+    """The inventories by class, with their usages."""
+    columns = [column_at(inventories, position) for position in range(7)]
+    ratios = np.fromiter((row[7] for row in inventories), np.float64, count=len(inventories))
+    providers = positions_in(ids, columns[0])
+    used_by, used = positions_in(ids, column_at(usages, 0)), column_at(usages, 2)
+    usage_rows = rows_by_class(column_at(usages, 1), used_by)
+    stocks: dict[ResourceClassId, Stock] = {}
+    for class_id, rows in rows_by_class(columns[1], providers).items():
+        if class_id not in class_names:
+            continue
+        stock = stock_of(
+            class_names[class_id], providers[rows], [c[rows] for c in columns], ratios[rows]
+        )
+        if class_id in usage_rows:
+            at, which = stock.rows_of(used_by[usage_rows[class_id]])
+            stock = stock.with_used(at, used[usage_rows[class_id]][which])
+        stocks[ResourceClassId(class_id)] = stock
+    return stocks
+
+
+def rows_by_class(classes: AmountArray, providers: IndexArray) -> dict[int, NDArray[np.intp]]:
+    """The rows of each class, by ascending provider; rows of unknown providers are left out."""
+    order = np.lexsort((providers, classes))
+    order = order[providers[order] >= 0]
+    found, starts = np.unique(classes[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))
+
+
+def stock_of(
+    resource_class: str, providers: IndexArray, columns: Sequence[AmountArray], ratios: NDArray[Any]
+) -> Stock:
+    """A stock without usages; ``columns`` in the order of ``InventoryRow``."""
+    _, _, totals, reserved, min_units, max_units, step_sizes = columns
+    return Stock(
+        resource_class=resource_class,
+        providers=frozen(providers),
+        totals=frozen(totals),
+        reserved=frozen(reserved),
+        min_units=frozen(min_units),
+        max_units=frozen(max_units),
+        step_sizes=frozen(step_sizes),
+        allocation_ratios=frozen(ratios),
+        capacities=frozen(capacities(totals, reserved, ratios)),
+        used=frozen(np.zeros(providers.size, dtype=np.int64)),
+    )
