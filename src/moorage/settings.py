@@ -14,6 +14,7 @@ from typing import Any, Final
 from oslo_config import cfg
 from oslo_middleware import cors, http_proxy_to_wsgi
 
+from moorage.api.limits import Limits
 from moorage.api.policy import register_policy_options
 from moorage.store.dialects.urls import driver_url, embedded_url
 from moorage.telemetry.log import LogFormat
@@ -58,15 +59,6 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSettings:
-    """How large a request may be."""
-
-    body_bytes_max: int
-    query_chars_max: int
-    request_groups_max: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CandidatesSettings:
     """How allocation candidates are found."""
 
@@ -99,7 +91,7 @@ class Settings:
 
     database: DatabaseSettings
     api: ApiSettings
-    limits: LimitSettings
+    limits: Limits
     candidates: CandidatesSettings
     moves: MoveSettings
     log: LogSettings
@@ -183,10 +175,10 @@ def _settings(options: cfg.ConfigOpts) -> Settings:
             enforce_scope=options.oslo_policy.enforce_scope,
             metrics_enabled=own.metrics,
         ),
-        limits=LimitSettings(
+        limits=Limits(
             body_bytes_max=own.body_bytes_max,
-            query_chars_max=own.query_chars_max,
-            request_groups_max=own.request_groups_max,
+            uri_bytes_max=own.uri_bytes_max,
+            groups_max=own.request_groups_max,
         ),
         candidates=CandidatesSettings(
             randomize=placement.randomize_allocation_candidates,
@@ -242,9 +234,10 @@ def _state_directory() -> Path:
 
 
 def _log_file(options: cfg.ConfigOpts) -> Path | None:
-    if options.log_file:
-        return Path(options.log_dir or "") / options.log_file
-    return Path(options.log_dir) / "placement.log" if options.log_dir else None
+    name, directory = options.log_file, options.log_dir
+    if not name and not directory:
+        return None
+    return Path(directory or "") / (name or "placement.log")
 
 
 def _unless_negative(number: int) -> int | None:
@@ -354,7 +347,7 @@ _MOORAGE_OPTIONS: Final = (
         min=1024,
         help="Larger bodies are refused. A reshape of 10,000 consumers takes about 5 MiB.",
     ),
-    cfg.IntOpt("query_chars_max", default=64 * 1024, min=1024),
+    cfg.IntOpt("uri_bytes_max", default=64 * 1024, min=1024, help="Path and query together."),
     cfg.IntOpt("request_groups_max", default=256, min=1),
     cfg.BoolOpt(
         "observe_moves",

@@ -9,10 +9,11 @@ a URL or an SQL parameter.
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO, Final
 
 import orjson
@@ -204,7 +205,7 @@ def _is_literal(record: logging.LogRecord) -> bool:
 
     A message put together while running (an f-string, say) may hold anything.
     """
-    frame = sys._getframe(1)  # noqa: SLF001 - the logging library finds its caller so, too
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the logging library finds its caller so, too
     while frame is not None:
         code = frame.f_code
         if frame.f_lineno == record.lineno and code.co_filename == record.pathname:
@@ -213,15 +214,15 @@ def _is_literal(record: logging.LogRecord) -> bool:
     return False
 
 
-def _render_json(_logger: object, _method: str, event: dict[str, Any]) -> bytes:
+def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
     return orjson.dumps(event)
 
 
-def _console_renderer(stream: BinaryIO) -> Callable[[object, str, dict[str, Any]], bytes]:
+def _console_renderer(stream: BinaryIO) -> Callable[[object, str, MutableMapping[str, Any]], bytes]:
     colors = stream.isatty() and "NO_COLOR" not in os.environ
     console = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=10)
 
-    def render(logger: object, method: str, event: dict[str, Any]) -> bytes:
+    def render(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
         return console(logger, method, event).encode("utf-8", "backslashreplace")
 
     return render
