@@ -26,7 +26,7 @@ def load_moorage(conf_path: Path) -> WSGIApp:
 def load(subject: Subject, deployment: Deployment) -> WSGIApp:
     """The application of a deployment, in this process."""
     loaders = {Subject.MOORAGE: load_moorage, Subject.PEER: load_peer}
-    return loaders[subject](deployment.write())
+    return loaders[subject](deployment.write(subject))
 
 
 def moorage_client(

@@ -36,7 +36,7 @@ class Deployment:
     options: Mapping[str, Mapping[str, Option]] = field(default_factory=dict)
     policy: Mapping[str, str] = field(default_factory=dict)
 
-    def write(self) -> Path:
+    def write(self, subject: Subject) -> Path:
         """Write placement.conf and policy.yaml; return the path of placement.conf."""
         self.directory.mkdir(parents=True, exist_ok=True)
         policy_path = self.directory / "policy.yaml"
@@ -44,7 +44,7 @@ class Deployment:
         groups: dict[str, dict[str, Option]] = {
             "placement_database": {
                 # oslo.config substitutes $name; a URL has none.
-                "connection": self.database_url,
+                "connection": self._choose_url(subject),
                 "sync_on_startup": True,
             },
             "api": {"auth_strategy": "noauth2"},
@@ -59,3 +59,9 @@ class Deployment:
         path = self.directory / "placement.conf"
         path.write_text("\n".join(lines) + "\n")
         return path
+
+    def _choose_url(self, subject: Subject) -> str:
+        # Upstream reads the cursor's lastrowid, which psycopg 3 does not have.
+        if subject is Subject.PEER:
+            return self.database_url.replace("+psycopg:", "+psycopg2:")
+        return self.database_url

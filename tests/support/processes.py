@@ -46,6 +46,7 @@ def run_to_end(
     *,
     user: pwd.struct_passwd | None,
     cwd: Path,
+    env: Mapping[str, str] | None = None,
     timeout_s: float = 120,
 ) -> None:
     """Run a preparing command and fail with its output if it fails."""
@@ -56,7 +57,7 @@ def run_to_end(
         capture_output=True,
         text=True,
         timeout=timeout_s,
-        env=os.environ | {"HOME": str(cwd), "LC_ALL": "C"},
+        env={**(os.environ if env is None else env), "HOME": str(cwd), "LC_ALL": "C"},
         **_as_user(user),
     )
     if finished.returncode:
