@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-import webob.exc
-
 ROOT_PATHS: Final = frozenset(("", "/"))
 """The version document is for everyone."""
 
@@ -142,18 +140,6 @@ def caller_from_headers(headers: Mapping[str, Any]) -> Caller:
         service_project_domain_id=headers.get("HTTP_X_SERVICE_PROJECT_DOMAIN_ID"),
         service_roles=_names(headers.get("HTTP_X_SERVICE_ROLES")),
     )
-
-
-def answer_unauthorized(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """A WSGI application that answers 401 in JSON, HTML or text, as ``Accept`` asks.
-
-    This document is WebOb's own and not the API's error document: upstream's callers are turned
-    away before there is a microversion.
-    """
-    if environ.get("HTTP_ACCEPT", "*/*") in ("", "*/*"):
-        environ = {**environ, "HTTP_ACCEPT": "application/json"}
-    answer: Iterable[bytes] = webob.exc.HTTPUnauthorized()(environ, start_response)
-    return answer
 
 
 def _first(headers: Mapping[str, Any], *names: str) -> str | None:

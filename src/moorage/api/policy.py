@@ -111,7 +111,7 @@ class Policy:
             enforce_scope: False lets system- and domain-scoped tokens pass by their roles alone.
             clock_s: a monotonic clock in seconds.
         """
-        oslo_policy_opts.set_defaults(options, policy_file="policy.yaml")
+        register_policy_options(options)
         self._options = options
         self._enforce_scope = enforce_scope
         self._clock_s = clock_s
@@ -148,6 +148,10 @@ class Policy:
             if len(decisions) < DECISIONS_MAX:
                 decisions[key] = decision
         return decision
+
+    def checks(self) -> dict[str, str]:
+        """Every rule with the check that is in force, in oslo.policy's language."""
+        return {name: str(self._enforcer.rules[name]) for name in RULES}
 
     def _decide(self, caller: Caller, rule: str, project_id: str | None) -> bool:
         if rule not in RULES:

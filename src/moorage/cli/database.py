@@ -1,0 +1,34 @@
+"""``moorage db``: the tables of the site's database."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from moorage.settings import load_settings
+
+app = typer.Typer(help="The site's database.", no_args_is_help=True)
+
+
+@app.command()
+def upgrade() -> None:
+    """Create the tables, or bring them up to what this version needs."""
+    from moorage.serve import upgrade_database  # noqa: PLC0415 - slow to import
+
+    upgrade_database(load_settings().settings.database)
+    Console().print("the database is up to date")
+
+
+@app.command()
+def status() -> None:
+    """Say whether the tables are what this version needs; the exit code is 1 if they are not."""
+    from moorage.serve import open_store  # noqa: PLC0415 - slow to import
+    from moorage.store import migrate  # noqa: PLC0415
+
+    store = open_store(load_settings().settings.database)
+    try:
+        found = migrate.status(store.writer)
+    finally:
+        store.close()
+    Console().print(found)
+    sys.exit(0)

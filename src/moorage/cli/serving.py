@@ -1,0 +1,91 @@
+"""``moorage serve``: the service in several processes, on Granian."""
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from granian import Granian
+from granian.constants import Interfaces
+from rich.console import Console
+
+from moorage.settings import CONFIG_FILE_VARIABLE, Configuration, load_settings
+from moorage.telemetry.log import SERVER_LOG, configure_log, write_event
+from moorage.telemetry.metrics import MULTIPROCESS_DIRECTORY
+
+DEFAULT_PORT: Final = 8778
+STOP_S_MAX: Final = 20
+"""How long a worker may take to answer what it has accepted, once it is told to stop."""
+
+_UPGRADE_VARIABLE: Final = "OS_PLACEMENT_DATABASE__SYNC_ON_STARTUP"
+
+
+def choose_config_file(file: Path) -> None:
+    """Make this process and the workers that it starts read this file."""
+    os.environ[CONFIG_FILE_VARIABLE] = str(file.resolve())
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = DEFAULT_PORT,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Requests that one process works on at a time.")
+    ] = 8,
+) -> None:
+    """Serve the API until told to stop (SIGTERM or Ctrl-C); requests in work are finished."""
+    # Imported here: the rest of the command line need not wait for the whole service.
+    from moorage.serve import NoAuthExposed, check_binding  # noqa: PLC0415
+
+    configuration = load_settings()
+    log = configuration.settings.log
+    try:
+        check_binding(configuration.settings, host)
+    except NoAuthExposed as error:
+        Console(stderr=True).print(f"moorage: {error}", style="red", highlight=False, markup=False)
+        sys.exit(1)
+    configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+    _upgrade_once(configuration)
+    # Workers start from nothing: no connection, lock or counter of this process reaches them.
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Granian(
+        "moorage.serve:load_process_app",
+        factory=True,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=threads,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_S_MAX,
+        log_dictconfig=SERVER_LOG,
+    )
+    with _shared_metrics(configuration):
+        write_event("serving", host=host, port=port, workers=workers, threads=threads)
+        server.serve()
+
+
+def _upgrade_once(configuration: Configuration) -> None:
+    """Bring the tables up to date before any worker starts, so that they need not race for it."""
+    from moorage.serve import upgrade_database  # noqa: PLC0415
+
+    if configuration.settings.database.upgrade_at_start:
+        upgrade_database(configuration.settings.database)
+    os.environ[_UPGRADE_VARIABLE] = "false"
+
+
+@contextlib.contextmanager
+def _shared_metrics(configuration: Configuration) -> Iterator[None]:
+    """Let the workers count in files of one directory, so that any of them can tell all counts."""
+    if not configuration.settings.api.metrics_enabled or os.environ.get(MULTIPROCESS_DIRECTORY):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="moorage-metrics-") as directory:
+        os.environ[MULTIPROCESS_DIRECTORY] = directory
+        yield

@@ -1,0 +1,161 @@
+"""The composition root: the only place where the parts are put together."""
+
+import datetime
+import ipaddress
+import random
+import socket
+import sys
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from oslo_middleware import CORS, HTTPProxyToWSGI
+
+from moorage.api.app import build_app
+from moorage.api.identity import identity_for
+from moorage.api.metrics_page import with_metrics
+from moorage.api.policy import Policy
+from moorage.api.request_ids import with_request_ids
+from moorage.candidates.request import SearchRules, Strategy
+from moorage.coherence.keeper import Keeper
+from moorage.domain.claim import Absentee
+from moorage.operations.claim_queue import ClaimQueue
+from moorage.operations.services import Rules, Services
+from moorage.settings import Configuration, DatabaseSettings, Settings, load_settings
+from moorage.store import migrate
+from moorage.store.store import Store
+from moorage.telemetry.log import (
+    configure_log,
+    write_error,
+    write_event,
+    write_fault,
+    write_request,
+    write_warning,
+)
+
+
+class NoAuthExposed(Exception):
+    """noauth2 would be reachable from other machines, and nobody has said that it may be."""
+
+
+def load_app(configuration: Configuration) -> WSGIApplication:
+    """The whole service as one WSGI application, its database open and, if asked for, upgraded."""
+    settings = configuration.settings
+    store = open_store(settings.database)
+    if settings.database.upgrade_at_start:
+        migrate.upgrade(store.writer)
+    identity = identity_for(settings.api.auth_strategy, configuration.options)
+    policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
+    application: WSGIApplication = build_app(
+        build_services(store, settings),
+        identify=identity.identify,
+        policy=policy,
+        limits=settings.limits,
+        on_request=write_request,
+        on_fault=write_fault,
+    )
+    return _behind_middleware(identity.wrap(application), configuration)
+
+
+def open_store(database: DatabaseSettings) -> Store:
+    """The site's database, or the embedded default in a directory that only we can read."""
+    if database.embedded_file is not None:
+        database.embedded_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    given: dict[str, Any] = {"recycle_s": database.recycle_s}
+    if database.connections_max is not None:
+        given["connections_max"] = database.connections_max
+    return Store.open(database.url, **given)
+
+
+def upgrade_database(database: DatabaseSettings) -> None:
+    """Bring the tables of the site's database up to what this version needs."""
+    store = open_store(database)
+    try:
+        migrate.upgrade(store.writer)
+    finally:
+        store.close()
+
+
+def build_services(store: Store, settings: Settings) -> Services:
+    """What the operations work with."""
+    absentee = Absentee(
+        project_id=settings.incomplete_project_id, user_id=settings.incomplete_user_id
+    )
+    candidates = settings.candidates
+    search = SearchRules(
+        candidates_max=-1 if candidates.candidates_max is None else candidates.candidates_max,
+        strategy=Strategy.BREADTH_FIRST if candidates.breadth_first else Strategy.DEPTH_FIRST,
+        randomize=candidates.randomize,
+    )
+    return Services(
+        store=store,
+        keeper=Keeper(store),
+        claims=ClaimQueue(store, absentee),
+        rules=Rules(absentee=absentee, search=search),
+        clock=_utc_now,
+        shuffle=random.shuffle,
+    )
+
+
+def load_process_app() -> WSGIApplication:
+    """The application of a server's process, which also logs as the settings say.
+
+    It ends the process where the service cannot start: what went wrong is in the log, and no
+    traceback, which might show a connection URL, reaches anyone.
+    """
+    try:
+        configuration = load_settings()
+        log = configuration.settings.log
+        configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+        return load_app(configuration)
+    except Exception as error:  # noqa: BLE001 - see above
+        write_error("the service cannot start", error)
+        sys.exit(1)
+
+
+def check_binding(settings: Settings, host: str) -> None:
+    """Refuse to let other machines reach a service that believes every caller.
+
+    Raises:
+        NoAuthExposed: noauth2 on an address beyond this machine, without the explicit option.
+    """
+    if settings.api.auth_strategy != "noauth2" or is_loopback(host):
+        return
+    if settings.api.allow_noauth_beyond_loopback:
+        write_warning("anyone who can reach this service is its admin", host=host)
+        return
+    raise NoAuthExposed(
+        f"[api]auth_strategy=noauth2 makes everyone admin who can reach {host}: use keystone,"
+        " a loopback address, or [moorage]allow_noauth_beyond_loopback=true"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or every address of a name, is of this machine alone."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    return all(address.is_loopback for address in addresses)
+
+
+def _behind_middleware(
+    application: WSGIApplication, configuration: Configuration
+) -> WSGIApplication:
+    api, options = configuration.settings.api, configuration.options
+    if api.cors_enabled:
+        application = CORS(application, options)
+    if api.auth_strategy == "keystone":
+        application = with_request_ids(application, on_request=write_request)
+    if api.metrics_enabled:
+        application = with_metrics(application)
+    if api.proxy_headers_enabled:
+        application = HTTPProxyToWSGI(application, options)
+    for note in configuration.settings.ignored:
+        write_event("option without effect", note=note)
+    return application
+
+
+def _utc_now() -> datetime.datetime:
+    """Naive UTC, as the database keeps times."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
