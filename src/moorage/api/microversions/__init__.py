@@ -1,0 +1,1 @@
+"""The microversions of the API: the only place that knows version numbers."""

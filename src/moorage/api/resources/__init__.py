@@ -1,0 +1,1 @@
+"""One module per resource: what its bodies and queries mean, what its answers look like."""

@@ -1,0 +1,51 @@
+"""The WSGI application of the API."""
+
+from collections.abc import Callable
+from wsgiref.types import WSGIApplication
+
+import falcon
+
+from moorage.api.identity import Identity
+from moorage.api.limits import Limits
+from moorage.api.pipeline import FaultHook, Pipeline, PolicyCheck
+from moorage.operations.services import Services
+from moorage.telemetry import metrics
+from moorage.telemetry.log import RequestLog, write_fault, write_request
+
+_METHODS = frozenset(("GET", "POST", "PUT", "DELETE"))
+
+
+def build_app(
+    services: Services,
+    *,
+    identity: Identity,
+    policy: PolicyCheck,
+    limits: Limits,
+    on_request: Callable[[RequestLog], None] | None = None,
+    on_fault: FaultHook = write_fault,
+) -> WSGIApplication:
+    """The API over these services.
+
+    Args:
+        on_request: told about each request once it is answered; by default it is logged and
+            counted.
+        on_fault: told about each error of ours, which the client learns nothing of.
+    """
+    app = falcon.App()
+    # Answers without a body have no content type.
+    app.resp_options.default_media_type = None  # type: ignore[assignment]
+    # One sink instead of Falcon's router: who asks, and at which version, comes before where.
+    pipeline = Pipeline(services, identity, policy, limits, on_request or log_and_count, on_fault)
+    app.add_sink(pipeline, prefix="/")
+    return app
+
+
+def log_and_count(line: RequestLog) -> None:
+    """One line in the log, and one more in the metrics."""
+    write_request(line)
+    metrics.request_answered(
+        method=line.method if line.method in _METHODS else "OTHER",
+        route=line.route,
+        status=line.status,
+        duration_s=line.duration_s,
+    )

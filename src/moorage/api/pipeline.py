@@ -1,0 +1,341 @@
+"""The one path of every request, from who is asking to the answer, in the order of precedence:
+
+401 -> version 400/406 -> size 413/414 -> content-length 400 -> route 404/405 -> accept 406,
+content type 415 -> policy 403 -> body and query 400 -> the operation.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+import falcon
+
+from moorage.api.call import Call, Headers, Reply
+from moorage.api.errors import Problem, tell_refusal
+from moorage.api.identity import Caller, Identity
+from moorage.api.limits import Limits
+from moorage.api.microversions.contract import (
+    NEWEST,
+    OLDEST,
+    SERVICE,
+    VERSION_HEADER,
+    BadVersion,
+    Contract,
+    find_contract,
+)
+from moorage.api.negotiation import JSON, ErrorFacts, accepts_json, render_error
+from moorage.api.query import parse_query
+from moorage.api.routes import Place, Route, find_place
+from moorage.domain.origin import Origin
+from moorage.domain.refusals import Refusal, StoreUnavailable
+from moorage.operations.services import Services
+from moorage.operations.show_provider import show_provider
+from moorage.telemetry import metrics
+from moorage.telemetry.log import RequestLog
+
+Environ = dict[str, Any]
+
+_REQUEST_ID: Final = re.compile(r"req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}")
+NO_ROUTE: Final = "-"
+"""What the log calls the route of a request that found none."""
+
+FAULT_TEXT: Final = "An unexpected error has been logged; the request id will find it."
+
+
+class PolicyCheck(Protocol):
+    """What the pipeline needs of the policy."""
+
+    def check(self, caller: Caller, rule: str, project_id: str | None = None) -> None:
+        """Raises: PolicyDenied."""
+
+
+class FaultHook(Protocol):
+    """Told about errors of ours, which clients learn nothing of."""
+
+    def __call__(self, *, request_id: str, route: str, error: BaseException) -> None: ...
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request on its way, as far as it has come."""
+
+    environ: Environ
+    request_id: str
+    global_request_id: str | None
+    accept: str
+    caller: Caller | None = None
+    contract: Contract | None = None
+    place: Place | None = None
+    path: Mapping[str, str] = field(default_factory=dict)
+    route: Route | None = None
+
+    @property
+    def route_told(self) -> str:
+        return self.place.template if self.place else NO_ROUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Takes every request from the framework, and gives it an answer."""
+
+    services: Services
+    identity: Identity
+    policy: PolicyCheck
+    limits: Limits
+    on_request: Callable[[RequestLog], None]
+    on_fault: FaultHook
+
+    def __call__(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
+        """Answer one request. Nothing but an answer leaves this function."""
+        started_s = perf_counter()
+        visit = _begin(req.env)
+        reply: Reply
+        content_type: str | None = JSON
+        try:
+            reply = self._answer(visit)
+        except Refusal as refusal:
+            metrics.refused(type(refusal).__name__)
+            name = visit.route.name if visit.route else ""
+            reply, content_type = _reply_problem(tell_refusal(name, refusal, visit.path), visit)
+        except Problem as problem:
+            reply, content_type = _reply_problem(problem, visit)
+        except StoreUnavailable as unavailable:
+            reply, content_type = _reply_problem(_tell_unavailable(unavailable), visit)
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            self.on_fault(request_id=visit.request_id, route=visit.route_told, error=error)
+            reply, content_type = _reply_problem(Problem(500, FAULT_TEXT), visit)
+        _write_reply(resp, reply, content_type, visit)
+        self.on_request(_log_line(visit, reply.status, perf_counter() - started_s))
+
+    def _answer(self, visit: Visit) -> Reply:
+        environ = visit.environ
+        visit.caller = caller = self.identity.identify(environ)
+        if caller is None:
+            raise Problem(401)
+        visit.contract = contract = _negotiate_version(environ)
+        self._check_size(environ)
+        route = _find_route(visit, contract)
+        self._check_policy(caller, route, environ)
+        body = self._read_body(environ) if route.takes_json else b""
+        call = self._make_call(visit, caller, contract, body)
+        try:
+            return route.handler(call)
+        except Problem:
+            if route.provider_before_body:
+                # Raises UnknownProvider, which is told rather than what is wrong with the body.
+                show_provider(self.services, visit.path["uuid"])
+            raise
+
+    def _check_size(self, environ: Environ) -> None:
+        uri_bytes = len(environ["PATH_INFO"]) + len(environ.get("QUERY_STRING", ""))
+        if uri_bytes > self.limits.uri_bytes_max:
+            raise Problem(414, f"At most {self.limits.uri_bytes_max} bytes are allowed.")
+        stated = environ.get("CONTENT_LENGTH")
+        if not stated:
+            return
+        try:
+            length = int(stated)
+        except ValueError:
+            raise Problem(400, "content-length header must be an integer") from None
+        if length > 0 and not environ.get("CONTENT_TYPE"):
+            raise Problem(400, "content-type header required when content-length > 0")
+        if length > self.limits.body_bytes_max:
+            raise self._too_large()
+
+    def _too_large(self) -> Problem:
+        return Problem(413, f"At most {self.limits.body_bytes_max} bytes are allowed.")
+
+    def _check_policy(self, caller: Caller, route: Route, environ: Environ) -> None:
+        if route.rule is None:
+            return
+        project_id = None
+        if route.targets_project:
+            project_id = parse_query(environ.get("QUERY_STRING", "")).last("project_id")
+        self.policy.check(caller, route.rule, project_id)
+
+    def _read_body(self, environ: Environ) -> bytes:
+        """The body, in full.
+
+        Raises:
+            Problem: it is larger than allowed, or shorter than stated.
+        """
+        stated = environ.get("CONTENT_LENGTH")
+        if stated:
+            length = max(int(stated), 0)
+            body: bytes = environ["wsgi.input"].read(length)
+            if len(body) < length:
+                raise Problem(400, "The body is shorter than content-length says.")
+            return body
+        if not environ.get("wsgi.input_terminated"):
+            return b""
+        body = environ["wsgi.input"].read(self.limits.body_bytes_max + 1)
+        if len(body) > self.limits.body_bytes_max:
+            raise self._too_large()
+        return body
+
+    def _make_call(self, visit: Visit, caller: Caller, contract: Contract, body: bytes) -> Call:
+        environ = visit.environ
+        return Call(
+            contract=contract,
+            path=visit.path,
+            query_text=environ.get("QUERY_STRING", ""),
+            body=body,
+            caller=caller,
+            origin=Origin(
+                request_id=visit.request_id,
+                global_request_id=visit.global_request_id,
+                project_id=caller.project_id,
+                user_id=caller.user_id,
+                at=self.services.clock(),
+            ),
+            services=self.services,
+            limits=self.limits,
+            mount=environ.get("SCRIPT_NAME", ""),
+            host=_host(environ),
+        )
+
+
+def _begin(environ: Environ) -> Visit:
+    global_request_id = environ.get("HTTP_X_OPENSTACK_REQUEST_ID", "")
+    accept = environ.get("HTTP_ACCEPT")
+    return Visit(
+        environ=environ,
+        request_id=f"req-{uuid4()}",
+        global_request_id=(global_request_id if _REQUEST_ID.fullmatch(global_request_id) else None),
+        # Whoever takes anything gets errors in JSON; browsers, which say more, get HTML.
+        accept=JSON if not accept or accept == "*/*" else accept,
+    )
+
+
+def _negotiate_version(environ: Environ) -> Contract:
+    try:
+        return find_contract(environ.get("HTTP_OPENSTACK_API_VERSION"))
+    except BadVersion as bad:
+        raise Problem(406 if bad.unacceptable else 400, f"Invalid microversion: {bad}") from None
+
+
+def _find_route(visit: Visit, contract: Contract) -> Route:
+    """The route of the request, found and negotiated.
+
+    Raises:
+        Problem: there is none, the method is not its, or the client wants another media type.
+    """
+    environ = visit.environ
+    found = find_place(_path(environ), contract)
+    if found is None:
+        raise Problem(404)
+    visit.place, visit.path = found
+    method = environ["REQUEST_METHOD"]
+    route = visit.place.routes.get(method)
+    if route is None:
+        raise Problem(
+            405,
+            "The method specified is not allowed for this resource.",
+            headers=(("allow", visit.place.allow),),
+        )
+    if route.negotiates_first:
+        _negotiate_media(visit, route)
+    if method in visit.place.missing:
+        raise Problem(route.missing_status)
+    if not route.negotiates_first:
+        _negotiate_media(visit, route)
+    visit.route = route
+    return route
+
+
+def _path(environ: Environ) -> str:
+    """The path in text. What is not UTF-8, or has a NUL character, leads nowhere."""
+    path: str = environ["PATH_INFO"]
+    if not path.isascii():
+        try:
+            path = path.encode("latin-1").decode()
+        except UnicodeError:
+            raise Problem(404) from None
+    if "\0" in path:
+        raise Problem(404)
+    return path or "/"
+
+
+def _negotiate_media(visit: Visit, route: Route) -> None:
+    if route.checks_accept and visit.accept != JSON and not accepts_json(visit.accept):
+        raise Problem(406, f"Only {JSON} is provided")
+    if route.takes_json:
+        media_type = _media_type(visit.environ)
+        if media_type != JSON:
+            raise Problem(415, f"The media type {media_type or None} is not supported, use {JSON}")
+
+
+def _media_type(environ: Environ) -> str:
+    """The content type without its parameters."""
+    stated: str = environ.get("CONTENT_TYPE") or ""
+    return stated.partition(";")[0]
+
+
+def _host(environ: Environ) -> str:
+    """Scheme and host by which the client reached us."""
+    scheme: str = environ["wsgi.url_scheme"]
+    host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    default_port = ":443" if scheme == "https" else ":80"
+    return f"{scheme}://{host.removesuffix(default_port)}"
+
+
+def _tell_unavailable(unavailable: StoreUnavailable) -> Problem:
+    return Problem(
+        503,
+        "The database is unavailable.",
+        headers=(("retry-after", str(unavailable.retry_after_s)),),
+    )
+
+
+def _reply_problem(problem: Problem, visit: Visit) -> tuple[Reply, str]:
+    """The error document for the client, and its content type."""
+    contract = visit.contract
+    body, content_type = render_error(
+        ErrorFacts(
+            status=problem.status,
+            detail=problem.detail,
+            code=problem.code if contract and contract.error_codes else None,
+            request_id=visit.request_id,
+            method=visit.environ["REQUEST_METHOD"],
+            accept=visit.accept,
+            media_type=_media_type(visit.environ),
+            versions=(
+                (OLDEST.version, NEWEST.version)
+                if problem.status == 406 and contract is None
+                else None
+            ),
+        )
+    )
+    return Reply(problem.status, body, problem.headers), content_type
+
+
+def _write_reply(
+    resp: falcon.Response, reply: Reply, content_type: str | None, visit: Visit
+) -> None:
+    resp.status = reply.status
+    headers: Headers = reply.headers
+    if reply.body is not None:
+        resp.data = reply.body
+        resp.content_type = content_type
+    if visit.contract is not None:
+        resp.set_header(VERSION_HEADER, f"{SERVICE} {visit.contract.version}")
+        resp.set_header("vary", VERSION_HEADER)
+    resp.set_header("x-openstack-request-id", visit.request_id)
+    for name, value in headers:
+        resp.set_header(name, value)
+
+
+def _log_line(visit: Visit, status: int, duration_s: float) -> RequestLog:
+    return RequestLog(
+        method=visit.environ["REQUEST_METHOD"],
+        route=visit.route_told,
+        status=status,
+        duration_s=duration_s,
+        microversion=visit.contract.version if visit.contract else None,
+        request_id=visit.request_id,
+        global_request_id=visit.global_request_id,
+        project_id=visit.caller.project_id_logged if visit.caller else None,
+    )

@@ -1,0 +1,51 @@
+"""Usages: what is held on a provider, and by a project."""
+
+from functools import cache
+from typing import Any, Final
+
+from moorage.api.call import Call, Reply, reply_json
+from moorage.api.microversions.contract import Contract
+from moorage.api.query import QueryJudge
+from moorage.api.wire import CONSUMER_TYPE, NAME_PATTERN, OWNER_ID, an_object
+from moorage.operations.show_usages import show_usages
+from moorage.operations.sum_usages import sum_usages
+from moorage.operations.sum_usages_by_type import sum_usages_by_type
+
+_CONSUMER_TYPE_ASKED: Final = {**CONSUMER_TYPE, "pattern": f"{NAME_PATTERN}|^all|^unknown$"}
+
+
+@cache
+def usage_query_judge(contract: Contract) -> QueryJudge:
+    known = {"project_id": OWNER_ID, "user_id": OWNER_ID, "consumer_type": _CONSUMER_TYPE_ASKED}
+    return QueryJudge(
+        an_object({name: known[name] for name in contract.usage_filters}, "project_id")
+    )
+
+
+def handle_show_usages(call: Call) -> Reply:
+    """What is held on a provider, by resource class."""
+    generation, used = show_usages(call.services, call.path["uuid"])
+    document = {"resource_provider_generation": generation, "usages": dict(used)}
+    return reply_json(document, call.modified_now())
+
+
+def handle_sum_usages(call: Call) -> Reply:
+    """What a project holds, or one user in it, by resource class (and type of consumer)."""
+    query = call.query()
+    usage_query_judge(call.contract).check(query)
+    project_id, user_id = dict(query.pairs)["project_id"], query.last("user_id")
+    usages: dict[str, Any]
+    if call.contract.types_consumers:
+        groups = sum_usages_by_type(
+            call.services,
+            project_id=project_id,
+            user_id=user_id,
+            consumer_type=query.last("consumer_type"),
+        )
+        usages = {
+            group.consumer_type: {**group.used, "consumer_count": group.consumer_count}
+            for group in groups
+        }
+    else:
+        usages = dict(sum_usages(call.services, project_id=project_id, user_id=user_id))
+    return reply_json({"usages": usages}, call.modified_now())
