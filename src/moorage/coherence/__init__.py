@@ -1,0 +1,1 @@
+"""Keeping the in-memory picture of the providers true to the store."""

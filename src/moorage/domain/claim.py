@@ -1,9 +1,20 @@
 """Claims: what consumers ask to hold, and whether they may."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from moorage.domain.ids import ConsumerUuid, ProviderUuid
+from moorage.domain.ids import ConsumerUuid, Generation, ProviderId, ProviderUuid
+from moorage.domain.inventory import Inventory
+from moorage.domain.ledger import Consumer, Ledger, ProviderStock, Slot
+from moorage.domain.refusals import (
+    CapacityExceeded,
+    ConsumerGenerationConflict,
+    InventoryMissing,
+    UnitsViolated,
+    UnknownAllocationProvider,
+    UnknownResourceClass,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +34,219 @@ class ConsumerClaim:
     checks_generation: bool
     generation: int | None
     consumer_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Absentee:
+    """Whom a consumer belongs to when the client cannot say it."""
+
+    project_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The change of one consumer that an accepted claim makes; None: it did or does not exist."""
+
+    consumer: ConsumerUuid
+    before: Consumer | None
+    after: Consumer | None
+
+
+def decide_claims(
+    ledger: Ledger, claims: Sequence[ConsumerClaim], absentee: Absentee
+) -> list[Hold]:
+    """Decide the claims of one request, which all hold or none.
+
+    The ledger takes the effects only where nothing is refused.
+
+    Raises:
+        ConsumerGenerationConflict, UnknownAllocationProvider, UnknownResourceClass,
+        InventoryMissing, UnitsViolated, CapacityExceeded: in this precedence.
+    """
+    for claim in claims:
+        check_generation(ledger.consumers.get(claim.consumer), claim)
+    for claim in claims:
+        check_providers(ledger, claim)
+    _check_classes(ledger, claims)
+    used = _used_without(ledger, claims)
+    _check_inventories(ledger, claims, used)
+    return [_enter(ledger, claim, absentee) for claim in claims]
+
+
+def check_generation(consumer: Consumer | None, claim: ConsumerClaim) -> None:
+    """Refuse a claim that was made from an outdated view of its consumer.
+
+    A stored consumer that holds nothing (older services left such rows behind) may also be
+    claimed for as if it did not exist: no client can know its generation.
+
+    Raises:
+        ConsumerGenerationConflict: the generation stated is not the consumer's.
+    """
+    if not claim.checks_generation:
+        return
+    expected = None if consumer is None else consumer.generation
+    if claim.generation == expected:
+        return
+    if consumer is not None and not consumer.held and claim.generation is None:
+        return
+    raise ConsumerGenerationConflict(claim.consumer, expected, claim.generation)
+
+
+def check_providers(ledger: Ledger, claim: ConsumerClaim) -> None:
+    """Refuse a claim that names a provider nobody knows.
+
+    Raises:
+        UnknownAllocationProvider
+    """
+    for provider in claim.resources:
+        if provider not in ledger.providers:
+            raise UnknownAllocationProvider(provider)
+
+
+def _check_classes(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> None:
+    for claim in claims:
+        for resources in claim.resources.values():
+            for name in resources:
+                if name not in ledger.known_classes:
+                    raise UnknownResourceClass(name)
+
+
+def _used_without(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> dict[Slot, int]:
+    """What is in use of each slot once the consumers' old holdings are released."""
+    released: Counter[Slot] = Counter()
+    for claim in claims:
+        consumer = ledger.consumers.get(claim.consumer)
+        if consumer is not None:
+            released.update(consumer.held)
+    return {slot: used - released[slot] for slot, used in ledger.used.items()}
+
+
+def _check_inventories(
+    ledger: Ledger, claims: Sequence[ConsumerClaim], used: dict[Slot, int]
+) -> None:
+    _check_some_inventory(ledger, claims)
+    asked: Counter[Slot] = Counter()
+    for claim in claims:
+        for provider, resources in claim.resources.items():
+            stock = ledger.providers[provider]
+            for name, amount in resources.items():
+                inventory = stock.inventories.get(name)
+                if inventory is None:
+                    raise InventoryMissing(provider, (name,))
+                check_units(inventory, provider=provider, resource_class=name, amount=amount)
+                slot = (stock.id, stock.class_ids[name])
+                check_fits(
+                    inventory,
+                    provider=provider,
+                    resource_class=name,
+                    used_by_others=used[slot] + asked[slot],
+                    used_before=ledger.used[slot],
+                    amount=amount,
+                )
+                asked[slot] += amount
+
+
+def _check_some_inventory(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> None:
+    """Refuse providers that have none of the classes asked for, all of them at once."""
+    names: dict[str, None] = {}
+    providers: dict[ProviderUuid, ProviderStock] = {}
+    for claim in claims:
+        for provider, resources in claim.resources.items():
+            providers[provider] = ledger.providers[provider]
+            names.update(dict.fromkeys(resources))
+    bare = [uuid for uuid, stock in providers.items() if not (stock.inventories.keys() & names)]
+    if bare:
+        raise InventoryMissing(", ".join(bare), tuple(names))
+
+
+def check_units(
+    inventory: Inventory, *, provider: ProviderUuid, resource_class: str, amount: int
+) -> None:
+    """Refuse an amount that is not a portion the inventory gives out.
+
+    Raises:
+        UnitsViolated: less than min_unit, more than max_unit, or no multiple of step_size.
+    """
+    if inventory.min_unit <= amount <= inventory.max_unit and amount % inventory.step_size == 0:
+        return
+    raise UnitsViolated(provider, resource_class, amount)
+
+
+def check_fits(
+    inventory: Inventory,
+    *,
+    provider: ProviderUuid,
+    resource_class: str,
+    used_by_others: int,
+    used_before: int,
+    amount: int,
+) -> None:
+    """Refuse an amount that the inventory cannot hold beside its other consumers.
+
+    Args:
+        used_by_others: units held once this request's old holds are released.
+        used_before: units held by everyone before this request.
+        amount: whole units of the class (MEMORY_MB is MiB), at least 1.
+    Raises:
+        CapacityExceeded: the claim would overfill the inventory, or overfill it further.
+    """
+    used_after = used_by_others + amount
+    if used_after <= inventory.capacity:
+        return
+    # An over-full provider may shrink or stay level; otherwise nobody could ever drain it.
+    if used_after <= used_before:
+        return
+    raise CapacityExceeded(provider, resource_class, inventory.capacity, used_by_others, amount)
+
+
+def _enter(ledger: Ledger, claim: ConsumerClaim, absentee: Absentee) -> Hold:
+    """Enter an accepted claim into the ledger."""
+    before = ledger.consumers.get(claim.consumer)
+    held: dict[Slot, int] = {}
+    for provider, resources in claim.resources.items():
+        stock = ledger.providers[provider]
+        for name, amount in resources.items():
+            held[(stock.id, stock.class_ids[name])] = amount
+    after = _after(before, claim, held, absentee) if held else None
+    _move_usage(ledger, {} if before is None else before.held, held)
+    for provider_id in _touched(before, held):
+        ledger.bump(provider_id)
+    if after is None:
+        ledger.consumers.pop(claim.consumer, None)
+    else:
+        ledger.consumers[claim.consumer] = after
+    return Hold(claim.consumer, before, after)
+
+
+def _after(
+    before: Consumer | None, claim: ConsumerClaim, held: Mapping[Slot, int], absentee: Absentee
+) -> Consumer:
+    project_id = absentee.project_id if claim.project_id is None else claim.project_id
+    user_id = absentee.user_id if claim.user_id is None else claim.user_id
+    if before is None:
+        return Consumer(
+            None, claim.consumer, Generation(1), project_id, user_id, claim.consumer_type, held
+        )
+    return replace(
+        before,
+        generation=Generation(before.generation + 1),
+        project_id=project_id,
+        user_id=user_id,
+        consumer_type=claim.consumer_type or before.consumer_type,
+        held=held,
+    )
+
+
+def _move_usage(ledger: Ledger, before: Mapping[Slot, int], after: Mapping[Slot, int]) -> None:
+    for slot, amount in before.items():
+        if slot in ledger.used:  # an allocation may have outlived its inventory: the auditor's case
+            ledger.used[slot] -= amount
+    for slot, amount in after.items():
+        ledger.used[slot] += amount
+
+
+def _touched(before: Consumer | None, held: Mapping[Slot, int]) -> set[ProviderId]:
+    """The providers whose generation grows: those claimed from or, where none are, those left."""
+    slots = held or ({} if before is None else before.held)
+    return {provider for provider, _ in slots}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from moorage.domain.ids import AMOUNT_MAX, Generation
+from moorage.domain.refusals import InventoryCapacityInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,17 @@ class ProviderInventories:
     generation: Generation
     inventories: Mapping[str, Inventory]
     modified_at: datetime | None
+
+
+def check_capacity(
+    inventory: Inventory, *, provider: str, resource_class: str, reserved_may_be_total: bool
+) -> None:
+    """Refuse an inventory that reserves more than there is.
+
+    Args:
+        reserved_may_be_total: since 1.26 all of it may be reserved.
+    Raises:
+        InventoryCapacityInvalid
+    """
+    if inventory.capacity < 0 or (inventory.capacity == 0 and not reserved_may_be_total):
+        raise InventoryCapacityInvalid(provider, resource_class, reserved_may_be_total)

@@ -1,0 +1,1 @@
+"""What the service does: one verb per file, each loads, decides and writes in one transaction."""

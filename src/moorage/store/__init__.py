@@ -1,0 +1,1 @@
+"""The database: all SQL of the service, and the only retry loop."""

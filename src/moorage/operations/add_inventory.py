@@ -1,0 +1,39 @@
+"""Add one inventory to a provider."""
+
+from moorage.domain.inventory import Inventory, ProviderInventories, check_capacity
+from moorage.domain.origin import Origin
+from moorage.domain.refusals import InventoryExists
+from moorage.operations.inventory_change import change_inventories, load_shelf
+from moorage.operations.services import Services
+from moorage.store.transaction import Transaction
+
+
+def add_inventory(
+    services: Services,
+    *,
+    provider: str,
+    resource_class: str,
+    inventory: Inventory,
+    reserved_may_be_total: bool,
+    origin: Origin,
+) -> ProviderInventories:
+    """Give a provider an inventory of a class it had none of.
+
+    Raises:
+        UnknownProvider, InventoryCapacityInvalid, UnknownResourceClass, InventoryExists
+    """
+
+    def attempt(tx: Transaction) -> ProviderInventories:
+        shelf = load_shelf(tx, provider, generation=None)
+        check_capacity(
+            inventory,
+            provider=provider,
+            resource_class=resource_class,
+            reserved_may_be_total=reserved_may_be_total,
+        )
+        if resource_class in shelf.stock:
+            raise InventoryExists(provider, resource_class)
+        given = {resource_class: inventory}
+        return change_inventories(tx, shelf, given=given, dropped=(), origin=origin)
+
+    return services.store.run(attempt)

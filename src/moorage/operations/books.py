@@ -1,0 +1,161 @@
+"""The books of a transaction: loading a ledger, and writing what was decided on it.
+
+All operations that change allocations (claim, release, reshape) go through here, so that locks
+are taken in one order: providers by their order, then consumers, then the rest.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from moorage.domain.claim import ConsumerClaim, Hold
+from moorage.domain.ids import ConsumerUuid, ProviderId, ProviderUuid, ResourceClassId
+from moorage.domain.inventory import Inventory
+from moorage.domain.ledger import Consumer, Ledger, ProviderStock, Slot
+from moorage.domain.origin import Origin
+from moorage.store.holdings import load_consumers, write_holds, write_usages
+from moorage.store.inventories import Stock, load_stock
+from moorage.store.journal import Entry, write_journals
+from moorage.store.memory import Memory
+from moorage.store.names import ensure_parties, keep_classes
+from moorage.store.providers import LockedProvider, bump_generations, lock_providers
+from moorage.store.transaction import Transaction
+
+
+@dataclass(slots=True)
+class Books:
+    """A ledger with what it was loaded from, and the changes decided on it so far."""
+
+    ledger: Ledger
+    used_at_load: Mapping[Slot, int]
+    provider_uuids: Mapping[ProviderId, ProviderUuid]
+    class_names: dict[ResourceClassId, str]
+    holds: dict[ConsumerUuid, Hold] = field(default_factory=dict)
+    entries: list[tuple[Entry, Origin]] = field(default_factory=list)
+
+    def enter(self, holds: Sequence[Hold], *, kind: str, origin: Origin) -> None:
+        """Note accepted changes of consumers; a consumer changed before in this batch keeps its start."""
+        for hold in holds:
+            if hold.before is None and hold.after is None:
+                continue
+            earlier = self.holds.get(hold.consumer)
+            start = hold.before if earlier is None else earlier.before
+            self.holds[hold.consumer] = replace(hold, before=start)
+            self.entries.append((self._entry(hold, kind), origin))
+
+    def _entry(self, hold: Hold, kind: str) -> Entry:
+        before = {} if hold.before is None else hold.before.held
+        after = {} if hold.after is None else hold.after.held
+        providers = tuple(sorted({slot[0] for slot in (*before, *after)}))
+        return Entry(
+            kind, hold.consumer, providers, self._readable(hold.before), self._readable(hold.after)
+        )
+
+    def _readable(self, consumer: Consumer | None) -> dict[str, Any] | None:
+        """A consumer's state as the journal keeps it: uuids and class names, no row ids."""
+        if consumer is None:
+            return None
+        resources: dict[str, dict[str, int]] = {}
+        for (provider, class_id), amount in consumer.held.items():
+            # A holding that outlived its provider or inventory has no name: its row ids must do.
+            uuid = self.provider_uuids.get(provider, ProviderUuid(f"#{provider}"))
+            name = self.class_names.get(class_id, f"#{class_id}")
+            resources.setdefault(uuid, {})[name] = amount
+        return {
+            "resources": resources,
+            "project_id": consumer.project_id,
+            "user_id": consumer.user_id,
+            "generation": consumer.generation,
+            "consumer_type": consumer.consumer_type,
+        }
+
+
+def load_books(
+    tx: Transaction,
+    claims: Sequence[ConsumerClaim],
+    *,
+    consumers: Iterable[ConsumerUuid] = (),
+    providers: Iterable[ProviderUuid] = (),
+) -> Books:
+    """Load what these claims are decided on, with a number of statements that does not grow.
+
+    Args:
+        consumers: further consumers whose allocations are going to change.
+        providers: further providers whose inventories are going to change.
+    """
+    found, held_on = load_consumers(tx, {claim.consumer for claim in claims} | set(consumers))
+    asked_of = {provider for claim in claims for provider in claim.resources}
+    locked = lock_providers(tx, sorted(asked_of | held_on | set(providers)))
+    stock = load_stock(tx, sorted(provider.id for provider in locked.values()))
+    used = {(item.provider_id, item.class_id): item.used for item in stock}
+    ledger = Ledger(
+        consumers=found,
+        providers=_stocks(locked, stock),
+        used=dict(used),
+        known_classes=_known_classes(tx, claims, stock),
+    )
+    return Books(
+        ledger=ledger,
+        used_at_load=used,
+        provider_uuids={provider.id: uuid for uuid, provider in locked.items()},
+        class_names={item.class_id: item.class_name for item in stock},
+    )
+
+
+def _stocks(
+    locked: Mapping[ProviderUuid, LockedProvider], stock: Sequence[Stock]
+) -> dict[ProviderUuid, ProviderStock]:
+    class_ids: dict[ProviderId, dict[str, ResourceClassId]] = {}
+    inventories: dict[ProviderId, dict[str, Inventory]] = {}
+    for item in stock:
+        class_ids.setdefault(item.provider_id, {})[item.class_name] = item.class_id
+        inventories.setdefault(item.provider_id, {})[item.class_name] = item.inventory
+    return {
+        uuid: ProviderStock(
+            provider.id,
+            uuid,
+            provider.generation,
+            class_ids.get(provider.id, {}),
+            inventories.get(provider.id, {}),
+        )
+        for uuid, provider in locked.items()
+    }
+
+
+def _known_classes(
+    tx: Transaction, claims: Sequence[ConsumerClaim], stock: Sequence[Stock]
+) -> frozenset[str]:
+    """The class names that exist; only those without an inventory here cost a statement."""
+    asked = {name for claim in claims for held in claim.resources.values() for name in held}
+    stocked = {item.class_name for item in stock}
+    return frozenset(stocked | keep_classes(tx, sorted(asked - stocked)).keys())
+
+
+def write_books(tx: Transaction, books: Books, memory: Memory, *, at: datetime) -> None:
+    """Write all that was decided on the books.
+
+    Raises:
+        StaleView: a consumer or a running total changed after it was loaded.
+    """
+    holds = [hold for hold in books.holds.values() if hold.before or hold.after]
+    staying = [hold.after for hold in holds if hold.after is not None]
+    parties = ensure_parties(
+        tx,
+        memory,
+        project_ids={consumer.project_id for consumer in staying},
+        user_ids={consumer.user_id for consumer in staying},
+        types={consumer.consumer_type for consumer in staying if consumer.consumer_type},
+        at=at,
+    )
+    write_holds(tx, holds, parties, at=at)
+    write_usages(
+        tx,
+        {
+            slot: (books.used_at_load.get(slot, 0), used)
+            for slot, used in books.ledger.used.items()
+            if used != books.used_at_load.get(slot, 0)
+        },
+    )
+    bump_generations(tx, books.ledger.bumps, at=at)
+    write_journals(tx, books.entries)

@@ -1,0 +1,16 @@
+"""Find the ways in which a request for resources can be served."""
+
+from moorage.candidates import search
+from moorage.candidates.request import CandidatesAnswer, CandidatesRequest
+from moorage.operations.services import Services
+
+
+def find_candidates(services: Services, request: CandidatesRequest) -> CandidatesAnswer:
+    """Search the newest snapshot.
+
+    Raises:
+        UnknownResourceClass, UnknownTraits
+    """
+    return search.find_candidates(
+        services.keeper.current(), request, services.rules.search, shuffle=services.shuffle
+    )

@@ -1,0 +1,31 @@
+"""Release everything that a consumer holds."""
+
+from moorage.domain.claim import Hold
+from moorage.domain.ids import ConsumerUuid
+from moorage.domain.origin import Origin
+from moorage.domain.refusals import UnknownConsumer
+from moorage.operations.books import load_books, write_books
+from moorage.operations.services import Services
+from moorage.store.transaction import Transaction
+
+
+def release(services: Services, *, consumer: str, origin: Origin) -> None:
+    """Drop a consumer's allocations, whatever its generation; providers keep theirs.
+
+    Raises:
+        UnknownConsumer: it holds nothing.
+    """
+    key = ConsumerUuid(consumer)
+
+    def attempt(tx: Transaction) -> None:
+        books = load_books(tx, [], consumers=[key])
+        held_by = books.ledger.consumers.get(key)
+        if held_by is None or not held_by.held:
+            raise UnknownConsumer(consumer)
+        for slot, amount in held_by.held.items():
+            if slot in books.ledger.used:
+                books.ledger.used[slot] -= amount
+        books.enter([Hold(key, held_by, None)], kind="allocation.delete", origin=origin)
+        write_books(tx, books, services.store.memory, at=origin.at)
+
+    services.store.run(attempt)

@@ -1,0 +1,31 @@
+"""What every operation works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from moorage.candidates.request import SearchRules
+from moorage.coherence.keeper import Keeper
+from moorage.domain.claim import Absentee
+from moorage.operations.claim_queue import ClaimQueue
+from moorage.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator configured about the books themselves."""
+
+    absentee: Absentee
+    search: SearchRules
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The store, the current picture of it, the rules and the clock (naive UTC)."""
+
+    store: Store
+    keeper: Keeper
+    claims: ClaimQueue
+    rules: Rules
+    clock: Callable[[], datetime]
+    shuffle: Callable[[list[object]], None]

@@ -1,0 +1,105 @@
+"""MariaDB, alone or as a Galera cluster, through PyMySQL (or mysqlclient where a site has it)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from moorage.store.dialects.base import Trouble
+
+_CONFLICT: Final = frozenset(
+    (
+        1020,  # the record has changed since it was read
+        1205,  # lock wait timeout
+        1213,  # deadlock; on Galera also a failed certification
+    )
+)
+_LOST: Final = frozenset(
+    (
+        1040,  # too many connections
+        1047,  # Galera: the node is not ready
+        1053,  # shutdown in progress
+        1290,  # read only
+        1836,  # read only
+        1927,  # connection was killed
+        2002, 2003, 2006, 2013, 2014, 2045, 2055, 4031,
+    )
+)
+_FULL: Final = frozenset((1021, 1114, 3, 28))
+
+
+MIGRATION_LOCK: Final = "moorage_migration"
+MIGRATION_WAIT_S: Final = 300
+
+
+class MariaDB:
+    """MariaDB 10.11 or newer."""
+
+    name = "mariadb"
+    lock_rows = "FOR UPDATE"
+    keep_rows = "LOCK IN SHARE MODE"
+    begin_picture = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
+
+    def writer_options(self) -> Mapping[str, Any]:
+        # Row locks without gap locks: a claim locks its providers, not the space between them.
+        return {"isolation_level": "READ COMMITTED"}
+
+    def reader_options(self) -> Mapping[str, Any]:
+        return {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+
+    def prepare(self, engine: Engine, *, writes: bool) -> None:
+        event.listen(engine, "connect", _tell_connection)
+
+    @contextmanager
+    def turn(self, connection: Connection) -> Iterator[None]:
+        connection.exec_driver_sql(f"SELECT GET_LOCK('{MIGRATION_LOCK}', {MIGRATION_WAIT_S})")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{MIGRATION_LOCK}')")
+
+    def rowset(self, columns: Sequence[str]) -> str:
+        fields = ", ".join(
+            f"{column} BIGINT PATH '$[{place}]'" for place, column in enumerate(columns)
+        )
+        return f"JSON_TABLE(:rows, '$[*]' COLUMNS ({fields})) AS d"
+
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[int]]) -> Any:
+        return msgspec.json.encode(rows).decode()
+
+    def update_from(
+        self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
+    ) -> str:
+        sets = ", ".join(f"t.{column} = {value}" for column, value in assign.items())
+        return f"UPDATE {table} AS t JOIN {self.rowset(columns)} ON {match} SET {sets}"
+
+    def trouble(self, error: DBAPIError) -> Trouble:
+        if isinstance(error, IntegrityError):
+            return Trouble.CONFLICT
+        arguments = getattr(error.orig, "args", ())
+        code = arguments[0] if arguments and isinstance(arguments[0], int) else 0
+        if code in _CONFLICT:
+            return Trouble.CONFLICT
+        if code in _FULL:
+            return Trouble.FULL
+        if code in _LOST or error.connection_invalidated:
+            return Trouble.LOST
+        return Trouble.FAULT
+
+
+def _tell_connection(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SET SESSION sql_mode = 'TRADITIONAL,NO_AUTO_VALUE_ON_ZERO'")
+    cursor.execute("SET SESSION innodb_lock_wait_timeout = 10")
+    # On Galera a read waits until this node has applied what any node had committed before.
+    cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
+    row = cursor.fetchone()
+    if row and row[1] == "ON":
+        cursor.execute("SET SESSION wsrep_sync_wait = 1")
+    cursor.close()

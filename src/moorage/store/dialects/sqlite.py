@@ -1,0 +1,85 @@
+"""SQLite: embedded, one writer at a time, several readers beside it (write-ahead log)."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from moorage.store.dialects.base import Trouble
+
+BUSY_TIMEOUT_MS: Final = 5_000
+"""How long one attempt waits for the write lock before the retry loop hears of it."""
+
+
+class SQLite:
+    """The embedded default."""
+
+    name = "sqlite"
+    lock_rows = ""
+    keep_rows = ""
+    begin_picture = ("BEGIN",)
+
+    def writer_options(self) -> Mapping[str, Any]:
+        return {"connect_args": {"check_same_thread": False}}
+
+    def reader_options(self) -> Mapping[str, Any]:
+        return {
+            "connect_args": {"check_same_thread": False},
+            "isolation_level": "AUTOCOMMIT",
+        }
+
+    def prepare(self, engine: Engine, *, writes: bool) -> None:
+        event.listen(engine, "connect", _tell_connection)
+        if writes:
+            # A transaction that begins as a reader and writes later cannot wait for the write
+            # lock (it would have to fail), so writers take the lock at once.
+            event.listen(engine, "begin", _begin_immediate)
+
+    def turn(self, connection: Connection) -> AbstractContextManager[None]:
+        """Nothing to do: the transaction holds the write lock since it began."""
+        return nullcontext()
+
+    def rowset(self, columns: Sequence[str]) -> str:
+        fields = ", ".join(
+            f"json_extract(value, '$[{place}]') AS {column}" for place, column in enumerate(columns)
+        )
+        return f"(SELECT {fields} FROM json_each(:rows)) AS d"
+
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[int]]) -> Any:
+        return msgspec.json.encode(rows).decode()
+
+    def update_from(
+        self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
+    ) -> str:
+        sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
+        return f"UPDATE {table} AS t SET {sets} FROM {self.rowset(columns)} WHERE {match}"
+
+    def trouble(self, error: DBAPIError) -> Trouble:
+        if isinstance(error, IntegrityError):
+            return Trouble.CONFLICT
+        code = getattr(error.orig, "sqlite_errorname", "") or ""
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return Trouble.CONFLICT
+        if code.startswith("SQLITE_FULL"):
+            return Trouble.FULL
+        if code.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            return Trouble.LOST
+        return Trouble.FAULT
+
+
+def _tell_connection(connection: Any, _record: Any) -> None:
+    # The driver's own habit of opening transactions is off: SQLAlchemy's "begin" event does it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,245 @@
+"""Rows of consumers and of their allocations."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Row, insert
+
+from moorage.domain.claim import Hold
+from moorage.domain.consumer import ConsumerAllocations, ProviderAllocations
+from moorage.domain.ids import ConsumerId, ConsumerUuid, Generation, ProviderUuid
+from moorage.domain.ledger import Consumer, Slot
+from moorage.store.names import Parties
+from moorage.store.sql import RowsUpdate, query, statement
+from moorage.store.store import Store
+from moorage.store.tables import allocations, consumers
+from moorage.store.transaction import Transaction
+
+_OF_CONSUMER = query(
+    """SELECT c.uuid, c.generation, pr.external_id AS project, us.external_id AS user_id,
+              ct.name AS consumer_type, p.uuid AS provider, p.generation AS provider_generation,
+              rc.name AS class_name, a.used, COALESCE(a.updated_at, a.created_at) AS modified_at
+       FROM allocations a
+       JOIN consumers c ON c.uuid = a.consumer_id
+       JOIN projects pr ON pr.id = c.project_id
+       JOIN users us ON us.id = c.user_id
+       JOIN resource_providers p ON p.id = a.resource_provider_id
+       JOIN resource_classes rc ON rc.id = a.resource_class_id
+       LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
+       WHERE a.consumer_id = :uuid
+       ORDER BY a.id""",
+    modified_at=DateTime,
+)
+_OF_PROVIDER = query(
+    """SELECT p.generation, c.uuid AS consumer, c.generation AS consumer_generation,
+              rc.name AS class_name, a.used, COALESCE(a.updated_at, a.created_at) AS modified_at
+       FROM resource_providers p
+       LEFT JOIN allocations a ON a.resource_provider_id = p.id
+       LEFT JOIN consumers c ON c.uuid = a.consumer_id
+       LEFT JOIN resource_classes rc ON rc.id = a.resource_class_id
+       WHERE p.uuid = :uuid
+       ORDER BY a.id""",
+    modified_at=DateTime,
+)
+_LOAD = query(
+    """SELECT c.id, c.uuid, c.generation, pr.external_id AS project, us.external_id AS user_id,
+              ct.name AS consumer_type, a.resource_provider_id, a.resource_class_id, a.used,
+              p.uuid AS provider
+       FROM consumers c
+       JOIN projects pr ON pr.id = c.project_id
+       JOIN users us ON us.id = c.user_id
+       LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
+       LEFT JOIN allocations a ON a.consumer_id = c.uuid
+       LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
+       WHERE c.uuid IN :uuids
+       ORDER BY c.id, a.id""",
+    many=("uuids",),
+)
+_DELETE_ALLOCATIONS = statement("DELETE FROM allocations WHERE consumer_id IN :uuids", many=("uuids",))
+_DELETE_CONSUMERS = statement("DELETE FROM consumers WHERE id IN :ids", many=("ids",))
+_INSERT_ALLOCATIONS = insert(allocations)
+_INSERT_CONSUMERS = insert(consumers)
+_NO_TYPE = 0
+_UPDATE_CONSUMERS = RowsUpdate(
+    "consumers",
+    ("id", "was", "becomes", "project_id", "user_id", "type_id"),
+    assign={
+        "generation": "d.becomes",
+        "project_id": "d.project_id",
+        "user_id": "d.user_id",
+        "consumer_type_id": f"NULLIF(d.type_id, {_NO_TYPE})",
+        "updated_at": ":at",
+    },
+    match="t.id = d.id AND t.generation = d.was",
+)
+_TAKE_CONSUMERS = RowsUpdate(
+    "consumers",
+    ("id", "was"),
+    assign={"generation": "d.was + 1"},
+    match="t.id = d.id AND t.generation = d.was",
+)
+_UPDATE_USAGES = RowsUpdate(
+    "moorage_usages",
+    ("provider", "class_id", "was", "becomes"),
+    assign={"used": "d.becomes"},
+    match="t.resource_provider_id = d.provider AND t.resource_class_id = d.class_id"
+    " AND t.used = d.was",
+)
+
+
+def read_consumer(store: Store, consumer: str) -> ConsumerAllocations | None:
+    """What a consumer holds, None for nothing."""
+    rows = store.read(_OF_CONSUMER, {"uuid": consumer})
+    if not rows:
+        return None
+    resources: dict[ProviderUuid, tuple[Generation, dict[str, int]]] = {}
+    for row in rows:
+        held = resources.setdefault(row.provider, (Generation(row.provider_generation or 0), {}))
+        held[1][row.class_name] = row.used
+    first = rows[0]
+    return ConsumerAllocations(
+        consumer=first.uuid,
+        generation=Generation(first.generation),
+        project_id=first.project,
+        user_id=first.user_id,
+        consumer_type=first.consumer_type,
+        resources=resources,
+        modified_at=max(row.modified_at or datetime.min for row in rows),
+    )
+
+
+def read_provider_allocations(store: Store, provider: str) -> ProviderAllocations | None:
+    """What is held on a provider, None for an unknown one."""
+    rows = store.read(_OF_PROVIDER, {"uuid": provider})
+    if not rows:
+        return None
+    resources: dict[ConsumerUuid, tuple[Generation, dict[str, int]]] = {}
+    newest: datetime | None = None
+    for row in rows:
+        if row.consumer is None:
+            continue
+        held = resources.setdefault(row.consumer, (Generation(row.consumer_generation), {}))
+        held[1][row.class_name] = row.used
+        if row.modified_at is not None:
+            newest = max(newest or row.modified_at, row.modified_at)
+    return ProviderAllocations(Generation(rows[0].generation or 0), resources, newest)
+
+
+def load_consumers(
+    tx: Transaction, uuids: Iterable[ConsumerUuid]
+) -> tuple[dict[ConsumerUuid, Consumer], set[ProviderUuid]]:
+    """The consumers that exist with what they hold, and the uuids of the providers they hold it on.
+
+    Nothing is locked: whoever changes a consumer's allocations changes its row too, and
+    ``write_holds`` finds that out by the generation.
+    """
+    rows_by_uuid: dict[ConsumerUuid, list[Row[Any]]] = {}
+    providers: set[ProviderUuid] = set()
+    for row in tx.execute(_LOAD, {"uuids": list(uuids)}):
+        rows_by_uuid.setdefault(row.uuid, []).append(row)
+        if row.provider is not None:
+            providers.add(row.provider)
+    return {uuid: _consumer(rows) for uuid, rows in rows_by_uuid.items()}, providers
+
+
+def _consumer(rows: Sequence[Row[Any]]) -> Consumer:
+    first = rows[0]
+    held: dict[Slot, int] = {}
+    for row in rows:
+        if row.used is not None:
+            slot = (row.resource_provider_id, row.resource_class_id)
+            held[slot] = held.get(slot, 0) + row.used
+    return Consumer(
+        id=ConsumerId(first.id),
+        uuid=first.uuid,
+        generation=Generation(first.generation),
+        project_id=first.project,
+        user_id=first.user_id,
+        consumer_type=first.consumer_type,
+        held=held,
+    )
+
+
+def write_holds(tx: Transaction, holds: Sequence[Hold], parties: Parties, *, at: datetime) -> None:
+    """Write the changes of consumers, at most one for each, with their allocations.
+
+    Raises:
+        StaleView: a consumer changed after it was loaded.
+    """
+    _write_consumers(tx, holds, parties, at=at)
+    emptied = [hold.consumer for hold in holds if hold.before is not None and hold.before.held]
+    if emptied:
+        tx.execute(_DELETE_ALLOCATIONS, {"uuids": emptied})
+    tx.insert_many(
+        _INSERT_ALLOCATIONS,
+        [
+            {
+                "resource_provider_id": provider,
+                "resource_class_id": class_id,
+                "consumer_id": hold.consumer,
+                "used": amount,
+                "created_at": at,
+            }
+            for hold in holds
+            if hold.after is not None
+            for (provider, class_id), amount in hold.after.held.items()
+        ],
+    )
+
+
+def _write_consumers(
+    tx: Transaction, holds: Sequence[Hold], parties: Parties, *, at: datetime
+) -> None:
+    new: list[dict[str, Any]] = []
+    kept: list[tuple[int, ...]] = []
+    for hold in holds:
+        after = hold.after
+        if after is None:
+            continue
+        project = parties.projects[after.project_id]
+        user = parties.users[after.user_id]
+        type_id = parties.consumer_types[after.consumer_type] if after.consumer_type else None
+        if hold.before is None:
+            new.append(
+                {
+                    "uuid": after.uuid,
+                    "project_id": project,
+                    "user_id": user,
+                    "generation": after.generation,
+                    "consumer_type_id": type_id,
+                    "created_at": at,
+                }
+            )
+        else:
+            assert hold.before.id is not None
+            kept.append(
+                (hold.before.id, hold.before.generation, after.generation, project, user, type_id or _NO_TYPE)
+            )
+    # A consumer that another request made in the meantime starts this work anew.
+    tx.insert_many(_INSERT_CONSUMERS, new)
+    _UPDATE_CONSUMERS.run(tx, sorted(kept), at=at)
+    _delete_consumers(tx, [hold for hold in holds if hold.after is None and hold.before is not None])
+
+
+def _delete_consumers(tx: Transaction, holds: Sequence[Hold]) -> None:
+    """Delete consumers that hold nothing any more, each at the generation it was loaded with."""
+    if not holds:
+        return
+    rows = []
+    for hold in holds:
+        assert hold.before is not None and hold.before.id is not None
+        rows.append((hold.before.id, hold.before.generation))
+    # The guard comes first: it also takes the rows, so that nobody changes them before the DELETE.
+    _TAKE_CONSUMERS.run(tx, sorted(rows))
+    tx.write_exactly(_DELETE_CONSUMERS, {"ids": [row[0] for row in rows]}, rows=len(rows))
+
+
+def write_usages(tx: Transaction, changes: dict[Slot, tuple[int, int]]) -> None:
+    """Move running totals from what they were decided on to what they become.
+
+    Raises:
+        StaleView: a total is not what it was, so the capacity that was checked may be gone.
+    """
+    rows = [(slot[0], slot[1], was, becomes) for slot, (was, becomes) in sorted(changes.items())]
+    _UPDATE_USAGES.run(tx, rows)

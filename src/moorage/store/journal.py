@@ -1,0 +1,92 @@
+"""The journal: one row for each change, written in the change's own transaction."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, insert
+
+from moorage.domain.ids import ProviderId
+from moorage.domain.origin import Origin
+from moorage.store.sql import query
+from moorage.store.store import Store
+from moorage.store.tables import moorage_journal
+from moorage.store.transaction import Transaction
+
+GAP_AGE_S_MAX: Final = 120.0
+"""A missing row number this old belongs to a transaction that was rolled back."""
+
+_INSERT = insert(moorage_journal)
+_NEWS = query(
+    """SELECT j.id, j.kind, j.providers FROM moorage_journal j
+       WHERE j.id > :mark OR j.id IN :gaps ORDER BY j.id""",
+    many=("gaps",),
+)
+_LATEST = query("SELECT j.id FROM moorage_journal j ORDER BY j.id DESC LIMIT 1000")
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change: what kind, of what, on which providers, from what to what.
+
+    ``before`` and ``after`` are values that JSON can hold, None where there was or is nothing.
+    """
+
+    kind: str
+    subject: str
+    providers: tuple[ProviderId, ...]
+    before: Any = None
+    after: Any = None
+
+
+def write_journal(tx: Transaction, entries: Iterable[Entry], origin: Origin) -> None:
+    """Record changes that one request makes, in their order."""
+    tx.insert_many(_INSERT, [_row(entry, origin) for entry in entries])
+
+
+def write_journals(tx: Transaction, entries: Iterable[tuple[Entry, Origin]]) -> None:
+    """Record changes of several requests that share the transaction."""
+    tx.insert_many(_INSERT, [_row(entry, origin) for entry, origin in entries])
+
+
+def _row(entry: Entry, origin: Origin) -> dict[str, Any]:
+    return {
+        "at": origin.at,
+        "kind": entry.kind,
+        "subject": entry.subject,
+        "providers": _encode(entry.providers).decode(),
+        "before": None if entry.before is None else _encode(entry.before).decode(),
+        "after": None if entry.after is None else _encode(entry.after).decode(),
+        "request_id": origin.request_id,
+        "global_request_id": origin.global_request_id,
+        "project_id": origin.project_id,
+        "user_id": origin.user_id,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A journal row as far as the pictures of the providers care."""
+
+    id: int
+    kind: str
+    providers: tuple[int, ...]
+
+
+def read_news(store: Store, *, mark: int, gaps: Iterable[int]) -> list[News]:
+    """The rows past a mark, and those with the given lower numbers that have come late."""
+    rows = store.read(_NEWS, {"mark": mark, "gaps": list(gaps)})
+    return [News(row.id, row.kind, tuple(msgspec.json.decode(row.providers))) for row in rows]
+
+
+def load_mark(connection: Connection) -> tuple[int, set[int]]:
+    """The highest row number of a picture, and the numbers below it that are not there (yet).
+
+    Numbers are given out before transactions commit, so a lower one may appear later.
+    """
+    seen = {row.id for row in connection.execute(_LATEST)}
+    if not seen:
+        return 0, set()
+    return max(seen), set(range(min(seen), max(seen))) - seen

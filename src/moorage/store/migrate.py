@@ -1,0 +1,170 @@
+"""Bringing a database to the schema of this release, and what every database must know."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import os_resource_classes
+import os_traits
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, insert, inspect, text
+
+from moorage.store.names import load_names
+from moorage.store.store import Store
+from moorage.store.tables import PLACEMENT_TABLES, resource_classes, traits
+from moorage.store.transaction import Transaction
+
+VERSION_TABLE: Final = "moorage_alembic_version"
+"""Our own, so that Placement's migrations and ours never mistake each other's."""
+
+
+class ForeignSchema(Exception):
+    """The database holds Placement's tables in a shape that this release does not know."""
+
+
+class SchemaOutdated(Exception):
+    """The database has not been brought to this release's schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """Revision of the database (None: never touched by Moorage) and of this release."""
+
+    found: str | None
+    wanted: str
+
+    @property
+    def current(self) -> bool:
+        return self.found == self.wanted
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def status(store: Store) -> SchemaStatus:
+    """How far the database's schema is."""
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    assert wanted is not None
+    with store.reader.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        return SchemaStatus(context.get_current_revision(), wanted)
+
+
+def upgrade(store: Store, *, at: datetime, count_anew: bool = False) -> SchemaStatus:
+    """Create or adopt the schema, and add the standard names that are missing.
+
+    Safe to run again, and by several processes at once: one of them does it, the others find it
+    done.
+
+    Args:
+        count_anew: make the running totals the sums of the allocations even where the schema is
+            current, as after a time in which another service wrote to the database.
+    Raises:
+        ForeignSchema: Placement's tables are older than this release can adopt.
+    """
+    before = status(store)
+    if not before.current:
+        with store.writer.begin() as connection, store.dialect.turn(connection):
+            check_adoptable(connection)
+            command.upgrade(_config(connection), "head")
+    if count_anew or not before.current:
+        recount(store)
+    sync_names(store, at=at)
+    return status(store)
+
+
+def make_ready(store: Store, *, at: datetime) -> None:
+    """What every process does before it serves: see that the schema fits, add standard names.
+
+    Raises:
+        SchemaOutdated: the database must be upgraded first.
+    """
+    found = status(store)
+    if not found.current:
+        raise SchemaOutdated(
+            f"the database's schema is at {found.found or 'nothing of ours'}, this release needs "
+            f"{found.wanted}: run 'moorage db upgrade'"
+        )
+    sync_names(store, at=at)
+
+
+def check_adoptable(connection: Connection) -> None:
+    """Refuse a Placement database that lacks a column this release works with.
+
+    Raises:
+        ForeignSchema: names what is missing and what to do.
+    """
+    inspector = inspect(connection)
+    present = set(inspector.get_table_names())
+    if "resource_providers" not in present:
+        return
+    for table in PLACEMENT_TABLES:
+        if table.name not in present:
+            raise ForeignSchema(
+                f"the table {table.name} is missing: bring the database to Placement's newest "
+                "schema first (placement-manage db sync)"
+            )
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
+        missing = [column.name for column in table.columns if column.name not in columns]
+        if missing:
+            raise ForeignSchema(
+                f"the table {table.name} has no column {missing[0]}: bring the database to "
+                "Placement's newest schema first (placement-manage db sync)"
+            )
+
+
+_DROP_TOTALS = text("DELETE FROM moorage_usages")
+_COUNT_TOTALS = text(
+    """INSERT INTO moorage_usages (resource_provider_id, resource_class_id, used)
+       SELECT i.resource_provider_id, i.resource_class_id, COALESCE(SUM(a.used), 0)
+       FROM inventories i
+       LEFT JOIN allocations a ON a.resource_provider_id = i.resource_provider_id
+                              AND a.resource_class_id = i.resource_class_id
+       GROUP BY i.resource_provider_id, i.resource_class_id"""
+)
+_LOCK_ALL = "SELECT p.id FROM resource_providers p ORDER BY p.id {clause}"
+
+
+def recount(store: Store) -> None:
+    """Make the running totals the sums of the allocations, whoever wrote those."""
+
+    def attempt(tx: Transaction) -> None:
+        tx.execute(text(_LOCK_ALL.format(clause=tx.dialect.lock_rows)))
+        tx.execute(_DROP_TOTALS)
+        tx.execute(_COUNT_TOTALS)
+
+    store.run(attempt)
+
+
+def sync_names(store: Store, *, at: datetime) -> None:
+    """Add the standard traits and resource classes that the database does not know yet."""
+
+    def attempt(tx: Transaction) -> None:
+        known_traits = load_names(tx, traits)
+        tx.insert_many(
+            insert(traits),
+            [
+                {"name": name, "created_at": at}
+                for name in sorted(os_traits.get_traits())
+                if name not in known_traits
+            ],
+        )
+        known_classes = load_names(tx, resource_classes)
+        tx.insert_many(
+            insert(resource_classes),
+            [
+                {"id": place, "name": name, "created_at": at}
+                for place, name in enumerate(os_resource_classes.STANDARDS)
+                if name not in known_classes
+            ],
+        )
+
+    store.run(attempt)

@@ -1,0 +1,269 @@
+"""Named things that other rows refer to: classes, traits, aggregates, types, projects, users."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Table, TextualSelect, insert, select
+
+from moorage.domain.ids import CUSTOM_CLASS_ID_MIN, ResourceClassId, TraitId
+from moorage.store.memory import Memory, remember
+from moorage.store.sql import LockingQuery, query, statement
+from moorage.store.store import Store
+from moorage.store.tables import (
+    consumer_types,
+    placement_aggregates,
+    projects,
+    resource_classes,
+    traits,
+    users,
+)
+from moorage.store.transaction import Transaction
+
+_STAMP = "COALESCE(n.updated_at, n.created_at) AS modified_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A named row and when it last changed (naive UTC; None for rows older than the stamps)."""
+
+    id: int
+    name: str
+    modified_at: datetime | None
+
+
+# --- resource classes -----------------------------------------------------------------------
+
+_CLASSES = query(
+    f"SELECT n.id, n.name, {_STAMP} FROM resource_classes n ORDER BY n.id", modified_at=DateTime
+)
+_CLASS = query(
+    f"SELECT n.id, n.name, {_STAMP} FROM resource_classes n WHERE n.name = :name",
+    modified_at=DateTime,
+)
+_CLASS_IDS = LockingQuery(
+    "SELECT n.id, n.name FROM resource_classes n WHERE n.name IN :names ORDER BY n.id",
+    many=("names",),
+)
+_CLASS_ID_MAX = query("SELECT MAX(n.id) AS highest FROM resource_classes n")
+_CLASS_USED = query("SELECT i.id FROM inventories i WHERE i.resource_class_id = :id LIMIT 1")
+_INSERT_CLASS = insert(resource_classes)
+_RENAME_CLASS = statement(
+    "UPDATE resource_classes SET name = :name, updated_at = :at WHERE id = :id"
+)
+_DELETE_CLASS = statement("DELETE FROM resource_classes WHERE id = :id")
+
+
+def read_classes(store: Store) -> list[Named]:
+    """All resource classes, standard ones first."""
+    return [Named(row.id, row.name, row.modified_at) for row in store.read(_CLASSES)]
+
+
+def read_class(store: Store, name: str) -> Named | None:
+    rows = store.read(_CLASS, {"name": name})
+    return Named(rows[0].id, rows[0].name, rows[0].modified_at) if rows else None
+
+
+def keep_classes(tx: Transaction, names: Iterable[str]) -> dict[str, ResourceClassId]:
+    """Ids by name of the classes that exist; none of them is deleted before this transaction ends."""
+    return _class_ids(tx, names, tx.dialect.keep_rows)
+
+
+def lock_class(tx: Transaction, name: str) -> ResourceClassId | None:
+    """Take one class for a change or its deletion."""
+    return _class_ids(tx, [name], tx.dialect.lock_rows).get(name)
+
+
+def _class_ids(tx: Transaction, names: Iterable[str], clause: str) -> dict[str, ResourceClassId]:
+    wanted = list(names)
+    if not wanted:
+        return {}
+    rows = tx.execute(_CLASS_IDS.with_clause(clause), {"names": wanted})
+    return {row.name: ResourceClassId(row.id) for row in rows}
+
+
+def class_in_use(tx: Transaction, class_id: ResourceClassId) -> bool:
+    return tx.execute(_CLASS_USED, {"id": class_id}).first() is not None
+
+
+def insert_class(tx: Transaction, name: str, *, at: datetime) -> None:
+    """Add a custom class under the next free id; a race for the id starts the work anew."""
+    row = tx.execute(_CLASS_ID_MAX).one()
+    next_id = max((row.highest or 0) + 1, CUSTOM_CLASS_ID_MIN)
+    tx.execute(_INSERT_CLASS, {"id": next_id, "name": name, "created_at": at})
+
+
+def rename_class(tx: Transaction, class_id: ResourceClassId, name: str, *, at: datetime) -> None:
+    tx.write_exactly(_RENAME_CLASS, {"id": class_id, "name": name, "at": at}, rows=1)
+
+
+def delete_class(tx: Transaction, class_id: ResourceClassId) -> None:
+    tx.write_exactly(_DELETE_CLASS, {"id": class_id}, rows=1)
+
+
+# --- traits ---------------------------------------------------------------------------------
+
+_TRAIT_COLUMNS = f"SELECT n.id, n.name, {_STAMP} FROM traits n"
+_ASSOCIATED = "EXISTS (SELECT 1 FROM resource_provider_traits l WHERE l.trait_id = n.id)"
+_TRAIT = query(f"{_TRAIT_COLUMNS} WHERE n.name = :name", modified_at=DateTime)
+_TRAITS_BY_NAME = query(
+    f"{_TRAIT_COLUMNS} WHERE n.name IN :names ORDER BY n.id", many=("names",), modified_at=DateTime
+)
+_KEEP_TRAITS = LockingQuery(
+    f"{_TRAIT_COLUMNS} WHERE n.name IN :names ORDER BY n.id",
+    many=("names",),
+    modified_at=DateTime,
+)
+_LOCK_TRAIT = LockingQuery("SELECT n.id FROM traits n WHERE n.name = :name")
+_TRAIT_USED = query(
+    "SELECT l.trait_id FROM resource_provider_traits l WHERE l.trait_id = :id LIMIT 1"
+)
+_INSERT_TRAIT = insert(traits)
+_DELETE_TRAIT = statement("DELETE FROM traits WHERE id = :id")
+
+
+def _named(rows: Iterable[Any]) -> list[Named]:
+    return [Named(row.id, row.name, row.modified_at) for row in rows]
+
+
+def read_traits(
+    store: Store, *, names: Sequence[str] | None, prefix: str | None, associated: bool | None
+) -> list[Named]:
+    """Traits by any of these filters; ``associated``: that some provider has, or that none has."""
+    if names is not None and not names:
+        return []
+    conditions = []
+    parameters: dict[str, Any] = {}
+    many: tuple[str, ...] = ()
+    if names is not None:
+        conditions.append("n.name IN :names")
+        parameters["names"] = list(names)
+        many = ("names",)
+    if prefix is not None:
+        # Not LIKE: it ignores case on some databases, and underscores are everywhere in names.
+        conditions.append("SUBSTR(n.name, 1, :length) = :prefix")
+        parameters |= {"prefix": prefix, "length": len(prefix)}
+    if associated is not None:
+        conditions.append(_ASSOCIATED if associated else f"NOT {_ASSOCIATED}")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    what = query(f"{_TRAIT_COLUMNS}{where} ORDER BY n.id", many=many, modified_at=DateTime)
+    return _named(store.read(what, parameters))
+
+
+def read_trait(store: Store, name: str) -> Named | None:
+    rows = _named(store.read(_TRAIT, {"name": name}))
+    return rows[0] if rows else None
+
+
+def load_trait(tx: Transaction, name: str) -> Named | None:
+    rows = _named(tx.execute(_TRAIT, {"name": name}))
+    return rows[0] if rows else None
+
+
+def keep_traits(tx: Transaction, names: Iterable[str]) -> dict[str, Named]:
+    """The traits that exist by name; none of them is deleted before this transaction ends."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    what = _KEEP_TRAITS.with_clause(tx.dialect.keep_rows)
+    return {found.name: found for found in _named(tx.execute(what, {"names": wanted}))}
+
+
+def lock_trait(tx: Transaction, name: str) -> TraitId | None:
+    row = tx.execute(_LOCK_TRAIT.with_clause(tx.dialect.lock_rows), {"name": name}).first()
+    return None if row is None else TraitId(row.id)
+
+
+def trait_in_use(tx: Transaction, trait: TraitId) -> bool:
+    return tx.execute(_TRAIT_USED, {"id": trait}).first() is not None
+
+
+def insert_trait(tx: Transaction, name: str, *, at: datetime) -> None:
+    tx.execute(_INSERT_TRAIT, {"name": name, "created_at": at})
+
+
+def delete_trait_row(tx: Transaction, trait: TraitId) -> None:
+    tx.write_exactly(_DELETE_TRAIT, {"id": trait}, rows=1)
+
+
+# --- rows that are made when first named, and never changed or deleted -----------------------
+
+
+def _find(table: Table, column: str) -> TextualSelect:
+    return query(f"SELECT n.id, n.{column} AS name FROM {table.name} n WHERE n.{column} IN :names",
+                 many=("names",))
+
+
+_FIND_AGGREGATES = _find(placement_aggregates, "uuid")
+_FIND_PROJECTS = _find(projects, "external_id")
+_FIND_USERS = _find(users, "external_id")
+_FIND_TYPES = _find(consumer_types, "name")
+
+
+def ensure_aggregates(tx: Transaction, uuids: Iterable[str], *, at: datetime) -> dict[str, int]:
+    """Row ids of aggregates by uuid; those that are new are added."""
+    return _ensure(tx, placement_aggregates, "uuid", _FIND_AGGREGATES, uuids, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Row ids by name of those whom consumers belong to."""
+
+    projects: Mapping[str, int]
+    users: Mapping[str, int]
+    consumer_types: Mapping[str, int]
+
+
+def ensure_parties(
+    tx: Transaction,
+    memory: Memory,
+    *,
+    project_ids: set[str],
+    user_ids: set[str],
+    types: set[str],
+    at: datetime,
+) -> Parties:
+    """Row ids of projects, users and consumer types; no statement for those remembered."""
+
+    def known(
+        kind: dict[str, int], table: Table, column: str, find: TextualSelect, wanted: set[str]
+    ) -> dict[str, int]:
+        ids = {name: kind[name] for name in wanted if name in kind}
+        missing = wanted - ids.keys()
+        if missing:
+            found = _ensure(tx, table, column, find, sorted(missing), at)
+            tx.learned.append(lambda: remember(kind, found))
+            ids |= found
+        return ids
+
+    return Parties(
+        projects=known(memory.projects, projects, "external_id", _FIND_PROJECTS, project_ids),
+        users=known(memory.users, users, "external_id", _FIND_USERS, user_ids),
+        consumer_types=known(memory.consumer_types, consumer_types, "name", _FIND_TYPES, types),
+    )
+
+
+def _ensure(
+    tx: Transaction,
+    table: Table,
+    column: str,
+    find: TextualSelect,
+    names: Iterable[str],
+    at: datetime,
+) -> dict[str, int]:
+    wanted = list(names)
+    if not wanted:
+        return {}
+    found = {row.name: row.id for row in tx.execute(find, {"names": wanted})}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        # Whoever inserts the same name first makes this transaction start anew, and find it.
+        tx.insert_many(insert(table), [{column: name, "created_at": at} for name in missing])
+        found |= {row.name: row.id for row in tx.execute(find, {"names": missing})}
+    return found
+
+
+def load_names(tx: Transaction, table: Table) -> set[str]:
+    """All names of a table of named rows, for the start-up synchronisation."""
+    return {row.name for row in tx.execute(select(table.c.name))}

@@ -1,0 +1,79 @@
+"""How statements are written down once and reused: text with typed parameters and columns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import DateTime, TextClause, bindparam, text
+from sqlalchemy.sql.expression import TextualSelect
+
+from moorage.store.transaction import Transaction
+
+
+def statement(sql: str, *, many: tuple[str, ...] = ()) -> TextClause:
+    """A statement; the parameters named in ``many`` are lists, ``:at`` is a moment."""
+    binds = [bindparam(name, expanding=True) for name in many]
+    if ":at" in sql:
+        binds.append(bindparam("at", type_=DateTime))
+    return text(sql).bindparams(*binds)
+
+
+class LockingQuery:
+    """A SELECT that takes the rows it finds until the transaction ends."""
+
+    def __init__(self, sql: str, *, many: tuple[str, ...] = (), **types: Any) -> None:
+        self._sql = sql
+        self._many = many
+        self._types = types
+        self._by_clause: dict[str, TextualSelect] = {}
+
+    def with_clause(self, clause: str) -> TextualSelect:
+        """The statement ending in the dialect's locking clause, which may be empty."""
+        found = self._by_clause.get(clause)
+        if found is None:
+            found = self._by_clause[clause] = query(
+                f"{self._sql} {clause}", many=self._many, **self._types
+            )
+        return found
+
+
+def query(sql: str, *, many: tuple[str, ...] = (), **types: Any) -> TextualSelect:
+    """A SELECT whose columns named in ``types`` are converted; the rest come as the driver gives them."""
+    return statement(sql, many=many).columns(**types)
+
+
+class RowsUpdate:
+    """One UPDATE of many rows, each guarded by what it was decided on.
+
+    The statement's text does not depend on how many rows there are, and it must touch them all.
+    """
+
+    def __init__(
+        self, table: str, columns: Sequence[str], *, assign: Mapping[str, str], match: str
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._assign = assign
+        self._match = match
+        self._by_dialect: dict[str, TextClause] = {}
+
+    def run(self, tx: Transaction, rows: Sequence[Sequence[int]], **parameters: Any) -> None:
+        """Update the rows, in their order as far as the database keeps to one.
+
+        Raises:
+            StaleView: a row was not as it was decided on.
+        """
+        if not rows:
+            return
+        dialect = tx.dialect
+        update = self._by_dialect.get(dialect.name)
+        if update is None:
+            update = self._by_dialect[dialect.name] = statement(
+                dialect.update_from(
+                    table=self._table,
+                    columns=self._columns,
+                    assign=self._assign,
+                    match=self._match,
+                )
+            )
+        values = {"rows": dialect.rows_parameter(self._columns, rows), **parameters}
+        tx.write_exactly(update, values, rows=len(rows))

@@ -1,0 +1,99 @@
+"""The store: engines for one database, and how to read from it and write to it."""
+
+from collections.abc import Callable
+from typing import Any, Final, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, Executable, Row, create_engine, make_url
+
+from moorage.store.dialects import Dialect, dialect_for
+from moorage.store.memory import Memory
+from moorage.store.transaction import Patience, Transaction, run_read, run_transaction
+
+T = TypeVar("T")
+
+POOL_TIMEOUT_S: Final = 10
+"""How long a request waits for a free connection before the service says that it is busy."""
+
+
+class Store:
+    """One database.
+
+    Readers run single SELECTs outside transactions, each a consistent view of its own. Writers
+    run a function of one transaction, retried as a whole.
+    """
+
+    def __init__(
+        self, *, writer: Engine, reader: Engine, dialect: Dialect, patience: Patience
+    ) -> None:
+        self.writer = writer
+        self.reader = reader
+        self.dialect = dialect
+        self.memory = Memory()
+        self._patience = patience
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        connections_max: int = 16,
+        recycle_s: int = 3600,
+        patience: Patience = Patience(),
+    ) -> Self:
+        """Open a database by its URL; nothing is asked of it yet.
+
+        Args:
+            connections_max: connections of each kind (reading, writing) that this process opens.
+            recycle_s: age after which a connection is replaced, in seconds.
+        Raises:
+            ValueError: no support for this kind of database.
+        """
+        address = make_url(url)
+        dialect = dialect_for(address)
+        common: dict[str, Any] = {
+            "hide_parameters": True,
+            "pool_size": connections_max,
+            "max_overflow": 0,
+            "pool_timeout": POOL_TIMEOUT_S,
+            "pool_recycle": recycle_s,
+            "pool_use_lifo": True,
+        }
+        writer = create_engine(address, **{**common, **dialect.writer_options()})
+        reader = create_engine(address, **{**common, **dialect.reader_options()})
+        dialect.prepare(writer, writes=True)
+        dialect.prepare(reader, writes=False)
+        return cls(writer=writer, reader=reader, dialect=dialect, patience=patience)
+
+    def run(self, attempt: Callable[[Transaction], T]) -> T:
+        """Write: run ``attempt`` in one transaction, from the beginning as often as it takes."""
+        return run_transaction(self.writer, self.dialect, attempt, self._patience)
+
+    def read(self, what: Executable, parameters: dict[str, Any] | None = None) -> list[Row[Any]]:
+        """Read: all rows of one SELECT, as of one moment."""
+
+        def fetch(connection: Connection) -> list[Row[Any]]:
+            return list(connection.execute(what, parameters).all())
+
+        return run_read(self.reader, self.dialect, fetch)
+
+    def read_picture(self, load: Callable[[Connection], T]) -> T:
+        """Read: several SELECTs that all see the same moment."""
+
+        def fetch(connection: Connection) -> T:
+            for begin in self.dialect.begin_picture:
+                connection.exec_driver_sql(begin)
+            try:
+                loaded = load(connection)
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                # The transaction is still open on it: the connection must not be used again.
+                connection.invalidate()
+                raise
+            return loaded
+
+        return run_read(self.reader, self.dialect, fetch)
+
+    def close(self) -> None:
+        """Give all connections back to the database."""
+        self.writer.dispose()
+        self.reader.dispose()
