@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from moorage.candidates.snapshot import (
@@ -16,6 +15,7 @@ from moorage.candidates.snapshot import (
 )
 from moorage.store.journal import GAP_AGE_S_MAX, News, read_news
 from moorage.store.pictures import Picture, read_picture, read_usages_of
+from moorage.store.sql import UNDATED
 from moorage.store.store import Store
 
 USAGE_KIND_PREFIX: Final = "allocation."
@@ -54,7 +54,7 @@ class Keeper:
         picture = read_picture(self._store)
         self._mark = picture.mark
         now = time.monotonic()
-        self._gaps = {number: now for number in picture.gaps}
+        self._gaps = dict.fromkeys(picture.gaps, now)
         self._snapshot = build_snapshot(picture)
         return self._snapshot
 
@@ -90,7 +90,15 @@ def build_snapshot(picture: Picture) -> Snapshot:
     """The snapshot of loaded rows."""
     return Snapshot.build(
         [
-            ProviderRow(*row[:5], row[0] if row[5] is None else row[5], row[6] or datetime.min)
+            ProviderRow(
+                id=row[0],
+                uuid=row[1],
+                name=row[2],
+                generation=row[3],
+                parent_id=row[4],
+                root_id=row[0] if row[5] is None else row[5],
+                modified_at=row[6] or UNDATED,
+            )
             for row in picture.providers
         ],
         [InventoryRow(*row) for row in picture.inventories],

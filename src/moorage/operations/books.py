@@ -35,7 +35,7 @@ class Books:
     entries: list[tuple[Entry, Origin]] = field(default_factory=list)
 
     def enter(self, holds: Sequence[Hold], *, kind: str, origin: Origin) -> None:
-        """Note accepted changes of consumers; a consumer changed before in this batch keeps its start."""
+        """Note accepted changes; a consumer that the batch changed before keeps its start."""
         for hold in holds:
             if hold.before is None and hold.after is None:
                 continue

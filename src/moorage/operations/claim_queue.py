@@ -69,7 +69,7 @@ class ClaimQueue:
     def _serve(self, batch: list[_Ticket]) -> None:
         try:
             errors = write_claims(self.store, [ticket.request for ticket in batch], self.absentee)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - every waiting request must be answered
             if len(batch) > 1 and isinstance(error, Exception):
                 # One request's fault must not become its neighbours': each has its own try.
                 for ticket in batch:

@@ -49,9 +49,7 @@ def create_provider(
         created = load_provider(tx, uuid)
         assert created is not None
         after = {"name": name, "parent": parent_uuid}
-        write_journal(
-            tx, [Entry("provider.create", uuid, (created.id,), None, after)], origin
-        )
+        write_journal(tx, [Entry("provider.create", uuid, (created.id,), None, after)], origin)
         return created
 
     return services.store.run(attempt)

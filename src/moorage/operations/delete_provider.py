@@ -1,5 +1,6 @@
 """Delete a resource provider."""
 
+from moorage.domain.ids import ProviderUuid
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import ProviderHasChildren, ProviderInUse, UnknownProvider
 from moorage.operations.services import Services
@@ -22,7 +23,7 @@ def delete_provider(services: Services, *, uuid: str, origin: Origin) -> None:
     """
 
     def attempt(tx: Transaction) -> None:
-        locked = lock_providers(tx, [uuid]).get(uuid)
+        locked = lock_providers(tx, [uuid]).get(ProviderUuid(uuid))
         if locked is None:
             raise UnknownProvider(uuid)
         if has_children(tx, locked.id):

@@ -9,9 +9,7 @@ from moorage.store.names import insert_trait, load_trait, read_trait
 from moorage.store.transaction import Transaction
 
 
-def ensure_trait(
-    services: Services, *, name: str, origin: Origin
-) -> tuple[bool, datetime | None]:
+def ensure_trait(services: Services, *, name: str, origin: Origin) -> tuple[bool, datetime | None]:
     """Whether the trait was created now, and when it last changed (naive UTC)."""
     known = read_trait(services.store, name)
     if known is not None:

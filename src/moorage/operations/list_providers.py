@@ -8,24 +8,24 @@ from moorage.operations.services import Services
 from moorage.store.providers import read_providers, read_providers_by_id
 
 
-def list_providers(services: Services, filter: ProviderFilter) -> Sequence[Provider]:
+def list_providers(services: Services, wanted: ProviderFilter) -> Sequence[Provider]:
     """The providers for which every part of the filter holds, oldest first.
 
     Raises:
         UnknownResourceClass, UnknownTraits
     """
     asks_for_more = (
-        filter.member_of
-        or filter.forbidden_aggregates
-        or filter.required_traits
-        or filter.forbidden_traits
-        or filter.resources
+        wanted.member_of
+        or wanted.forbidden_aggregates
+        or wanted.required_traits
+        or wanted.forbidden_traits
+        or wanted.resources
     )
     if not asks_for_more:
         # Agents ask for one tree all day long: one statement, whatever else changes meanwhile.
         return read_providers(
-            services.store, name=filter.name, uuid=filter.uuid, in_tree=filter.in_tree
+            services.store, name=wanted.name, uuid=wanted.uuid, in_tree=wanted.in_tree
         )
     snapshot = services.keeper.current()
-    found = [int(snapshot.ids[index]) for index in filter_providers(snapshot, filter)]
+    found = [int(snapshot.ids[index]) for index in filter_providers(snapshot, wanted)]
     return read_providers_by_id(services.store, found)

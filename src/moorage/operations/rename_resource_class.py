@@ -13,9 +13,7 @@ from moorage.store.names import lock_class, rename_class
 from moorage.store.transaction import Transaction
 
 
-def rename_resource_class(
-    services: Services, *, name: str, new_name: str, origin: Origin
-) -> None:
+def rename_resource_class(services: Services, *, name: str, new_name: str, origin: Origin) -> None:
     """Give a class another name; inventories and allocations of it go with it.
 
     Raises:

@@ -52,6 +52,8 @@ def _enter(books: Books, request: Reshape, plan: ReshapePlan, origin: Origin) ->
     for uuid, (_, inventories) in request.inventories.items():
         stock = books.ledger.providers[uuid]
         after = {name: asdict(inventory) for name, inventory in inventories.items()}
-        entry = Entry("inventory.reshape", uuid, (stock.id,), {"removed": plan.removed[uuid]}, after)
+        entry = Entry(
+            "inventory.reshape", uuid, (stock.id,), {"removed": plan.removed[uuid]}, after
+        )
         books.entries.append((entry, origin))
     books.enter(plan.holds, kind="allocation.reshape", origin=origin)

@@ -1,8 +1,9 @@
 """What every operation works with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from moorage.candidates.request import SearchRules
 from moorage.coherence.keeper import Keeper
@@ -28,4 +29,4 @@ class Services:
     claims: ClaimQueue
     rules: Rules
     clock: Callable[[], datetime]
-    shuffle: Callable[[list[object]], None]
+    shuffle: Callable[[MutableSequence[Any]], None]

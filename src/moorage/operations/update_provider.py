@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from moorage.domain.ids import ProviderId
+from moorage.domain.ids import ProviderId, ProviderUuid
 from moorage.domain.origin import Origin
 from moorage.domain.provider import Provider
 from moorage.domain.refusals import (
@@ -65,7 +65,12 @@ def update_provider(
         place = _place(tx, provider, new_parent, subtree, may_reparent=may_reparent)
         _check_name_free(tx, uuid=uuid, name=name)
         update_provider_row(
-            tx, provider.id, name=name, parent_id=place.parent_id, root_id=place.root_id, at=origin.at
+            tx,
+            provider.id,
+            name=name,
+            parent_id=place.parent_id,
+            root_id=place.root_id,
+            at=origin.at,
         )
         if new_parent != provider.parent_uuid:
             below = [key for key in subtree.values() if key != provider.id]
@@ -94,7 +99,7 @@ def _place(
     tx: Transaction,
     provider: Provider,
     parent_uuid: str | None,
-    subtree: dict[str, ProviderId],
+    subtree: dict[ProviderUuid, ProviderId],
     *,
     may_reparent: bool,
 ) -> Place:

@@ -79,7 +79,12 @@ def load_linked_traits(tx: Transaction, provider: ProviderId) -> dict[str, int]:
 
 
 def link_aggregates(
-    tx: Transaction, provider: ProviderId, *, added: Iterable[int], gone: Iterable[int], at: datetime
+    tx: Transaction,
+    provider: ProviderId,
+    *,
+    added: Iterable[int],
+    gone: Iterable[int],
+    at: datetime,
 ) -> None:
     """Put a locked provider into aggregates and take it out of others."""
     leaving = list(gone)
@@ -95,7 +100,12 @@ def link_aggregates(
 
 
 def link_traits(
-    tx: Transaction, provider: ProviderId, *, added: Iterable[int], gone: Iterable[int], at: datetime
+    tx: Transaction,
+    provider: ProviderId,
+    *,
+    added: Iterable[int],
+    gone: Iterable[int],
+    at: datetime,
 ) -> None:
     """Give a locked provider traits and take others away."""
     leaving = list(gone)

@@ -11,7 +11,7 @@ from moorage.domain.consumer import ConsumerAllocations, ProviderAllocations
 from moorage.domain.ids import ConsumerId, ConsumerUuid, Generation, ProviderUuid
 from moorage.domain.ledger import Consumer, Slot
 from moorage.store.names import Parties
-from moorage.store.sql import RowsUpdate, query, statement
+from moorage.store.sql import UNDATED, RowsUpdate, query, statement
 from moorage.store.store import Store
 from moorage.store.tables import allocations, consumers
 from moorage.store.transaction import Transaction
@@ -56,7 +56,9 @@ _LOAD = query(
        ORDER BY c.id, a.id""",
     many=("uuids",),
 )
-_DELETE_ALLOCATIONS = statement("DELETE FROM allocations WHERE consumer_id IN :uuids", many=("uuids",))
+_DELETE_ALLOCATIONS = statement(
+    "DELETE FROM allocations WHERE consumer_id IN :uuids", many=("uuids",)
+)
 _DELETE_CONSUMERS = statement("DELETE FROM consumers WHERE id IN :ids", many=("ids",))
 _INSERT_ALLOCATIONS = insert(allocations)
 _INSERT_CONSUMERS = insert(consumers)
@@ -105,7 +107,7 @@ def read_consumer(store: Store, consumer: str) -> ConsumerAllocations | None:
         user_id=first.user_id,
         consumer_type=first.consumer_type,
         resources=resources,
-        modified_at=max(row.modified_at or datetime.min for row in rows),
+        modified_at=max(row.modified_at or UNDATED for row in rows),
     )
 
 
@@ -214,12 +216,21 @@ def _write_consumers(
         else:
             assert hold.before.id is not None
             kept.append(
-                (hold.before.id, hold.before.generation, after.generation, project, user, type_id or _NO_TYPE)
+                (
+                    hold.before.id,
+                    hold.before.generation,
+                    after.generation,
+                    project,
+                    user,
+                    type_id or _NO_TYPE,
+                )
             )
     # A consumer that another request made in the meantime starts this work anew.
     tx.insert_many(_INSERT_CONSUMERS, new)
     _UPDATE_CONSUMERS.run(tx, sorted(kept), at=at)
-    _delete_consumers(tx, [hold for hold in holds if hold.after is None and hold.before is not None])
+    _delete_consumers(
+        tx, [hold for hold in holds if hold.after is None and hold.before is not None]
+    )
 
 
 def _delete_consumers(tx: Transaction, holds: Sequence[Hold]) -> None:
@@ -228,7 +239,8 @@ def _delete_consumers(tx: Transaction, holds: Sequence[Hold]) -> None:
         return
     rows = []
     for hold in holds:
-        assert hold.before is not None and hold.before.id is not None
+        assert hold.before is not None
+        assert hold.before.id is not None
         rows.append((hold.before.id, hold.before.generation))
     # The guard comes first: it also takes the rows, so that nobody changes them before the DELETE.
     _TAKE_CONSUMERS.run(tx, sorted(rows))

@@ -118,7 +118,13 @@ def load_stock(tx: Transaction, providers: Iterable[ProviderId]) -> list[Stock]:
     if not ids:
         return []
     return [
-        Stock(row.resource_provider_id, row.resource_class_id, row.name, _inventory(row), int(row.used))
+        Stock(
+            row.resource_provider_id,
+            row.resource_class_id,
+            row.name,
+            _inventory(row),
+            int(row.used),
+        )
         for row in tx.execute(_STOCK, {"ids": ids})
     ]
 

@@ -66,7 +66,7 @@ def read_class(store: Store, name: str) -> Named | None:
 
 
 def keep_classes(tx: Transaction, names: Iterable[str]) -> dict[str, ResourceClassId]:
-    """Ids by name of the classes that exist; none of them is deleted before this transaction ends."""
+    """Ids by name of the classes that exist; none is deleted before this transaction ends."""
     return _class_ids(tx, names, tx.dialect.keep_rows)
 
 
@@ -191,8 +191,10 @@ def delete_trait_row(tx: Transaction, trait: TraitId) -> None:
 
 
 def _find(table: Table, column: str) -> TextualSelect:
-    return query(f"SELECT n.id, n.{column} AS name FROM {table.name} n WHERE n.{column} IN :names",
-                 many=("names",))
+    return query(
+        f"SELECT n.id, n.{column} AS name FROM {table.name} n WHERE n.{column} IN :names",
+        many=("names",),
+    )
 
 
 _FIND_AGGREGATES = _find(placement_aggregates, "uuid")
@@ -203,7 +205,7 @@ _FIND_TYPES = _find(consumer_types, "name")
 
 def ensure_aggregates(tx: Transaction, uuids: Iterable[str], *, at: datetime) -> dict[str, int]:
     """Row ids of aggregates by uuid; those that are new are added."""
-    return _ensure(tx, placement_aggregates, "uuid", _FIND_AGGREGATES, uuids, at)
+    return _ensure(tx, placement_aggregates, "uuid", _FIND_AGGREGATES, uuids, at=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ def ensure_parties(
         ids = {name: kind[name] for name in wanted if name in kind}
         missing = wanted - ids.keys()
         if missing:
-            found = _ensure(tx, table, column, find, sorted(missing), at)
+            found = _ensure(tx, table, column, find, sorted(missing), at=at)
             tx.learned.append(lambda: remember(kind, found))
             ids |= found
         return ids
@@ -250,6 +252,7 @@ def _ensure(
     column: str,
     find: TextualSelect,
     names: Iterable[str],
+    *,
     at: datetime,
 ) -> dict[str, int]:
     wanted = list(names)

@@ -23,9 +23,7 @@ _INVENTORIES = query(
        FROM inventories i""",
     allocation_ratio=Float,
 )
-_USAGES = query(
-    "SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u"
-)
+_USAGES = query("SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u")
 _USAGES_OF = query(
     """SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u
        WHERE u.resource_provider_id IN :ids""",

@@ -9,7 +9,7 @@ from sqlalchemy import DateTime, Row, insert
 
 from moorage.domain.ids import Generation, ProviderId, ProviderUuid
 from moorage.domain.provider import Provider
-from moorage.store.sql import LockingQuery, query, statement
+from moorage.store.sql import UNDATED, LockingQuery, query, statement
 from moorage.store.store import Store
 from moorage.store.tables import resource_providers
 from moorage.store.transaction import Transaction
@@ -43,7 +43,9 @@ _LOCK = LockingQuery(
        WHERE p.uuid IN :uuids ORDER BY p.id""",
     many=("uuids",),
 )
-_TAKEN = query("SELECT p.uuid, p.name FROM resource_providers p WHERE p.uuid = :uuid OR p.name = :name")
+_TAKEN = query(
+    "SELECT p.uuid, p.name FROM resource_providers p WHERE p.uuid = :uuid OR p.name = :name"
+)
 _SUBTREE = query(
     """WITH RECURSIVE subtree (id, uuid) AS (
            SELECT p.id, p.uuid FROM resource_providers p WHERE p.id = :top
@@ -69,7 +71,8 @@ _REROOT = statement(
     many=("ids",),
 )
 _BUMP = statement(
-    "UPDATE resource_providers SET generation = generation + :by, updated_at = :at WHERE id IN :ids",
+    """UPDATE resource_providers SET generation = generation + :by, updated_at = :at
+       WHERE id IN :ids""",
     many=("ids",),
 )
 _DELETE = (
@@ -99,7 +102,7 @@ def _provider(row: Row[Any]) -> Provider:
         generation=Generation(row.generation or 0),
         parent_uuid=row.parent_uuid,
         root_uuid=row.root_uuid,
-        modified_at=row.modified_at or datetime.min,
+        modified_at=row.modified_at or UNDATED,
     )
 
 
@@ -146,7 +149,7 @@ def load_provider(tx: Transaction, uuid: str) -> Provider | None:
     return None if row is None else _provider(row)
 
 
-def lock_providers(tx: Transaction, uuids: Iterable[str]) -> dict[str, LockedProvider]:
+def lock_providers(tx: Transaction, uuids: Iterable[str]) -> dict[ProviderUuid, LockedProvider]:
     """Take the rows of providers, in the one global order; unknown uuids are left out."""
     wanted = list(uuids)
     if not wanted:
@@ -177,7 +180,13 @@ def has_allocations(tx: Transaction, provider: ProviderId) -> bool:
 
 
 def insert_provider(
-    tx: Transaction, *, uuid: str, name: str, parent: Provider | None, root_id: int | None, at: datetime
+    tx: Transaction,
+    *,
+    uuid: str,
+    name: str,
+    parent: Provider | None,
+    root_id: int | None,
+    at: datetime,
 ) -> ProviderId:
     """Add a provider below ``parent`` (with the root's row id), or as a root of its own."""
     done = tx.execute(

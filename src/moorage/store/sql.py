@@ -1,17 +1,21 @@
 """How statements are written down once and reused: text with typed parameters and columns."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from sqlalchemy import DateTime, TextClause, bindparam, text
 from sqlalchemy.sql.expression import TextualSelect
 
 from moorage.store.transaction import Transaction
 
+UNDATED: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - the store knows naive UTC only
+"""The age of rows that were written without a time."""
+
 
 def statement(sql: str, *, many: tuple[str, ...] = ()) -> TextClause:
     """A statement; the parameters named in ``many`` are lists, ``:at`` is a moment."""
-    binds = [bindparam(name, expanding=True) for name in many]
+    binds: list[Any] = [bindparam(name, expanding=True) for name in many]
     if ":at" in sql:
         binds.append(bindparam("at", type_=DateTime))
     return text(sql).bindparams(*binds)
@@ -37,7 +41,7 @@ class LockingQuery:
 
 
 def query(sql: str, *, many: tuple[str, ...] = (), **types: Any) -> TextualSelect:
-    """A SELECT whose columns named in ``types`` are converted; the rest come as the driver gives them."""
+    """A SELECT; columns named in ``types`` are converted, others come as the driver has them."""
     return statement(sql, many=many).columns(**types)
 
 

@@ -7,7 +7,13 @@ from sqlalchemy import Connection, Engine, Executable, Row, create_engine, make_
 
 from moorage.store.dialects import Dialect, dialect_for
 from moorage.store.memory import Memory
-from moorage.store.transaction import Patience, Transaction, run_read, run_transaction
+from moorage.store.transaction import (
+    DEFAULT_PATIENCE,
+    Patience,
+    Transaction,
+    run_read,
+    run_transaction,
+)
 
 T = TypeVar("T")
 
@@ -38,7 +44,7 @@ class Store:
         *,
         connections_max: int = 16,
         recycle_s: int = 3600,
-        patience: Patience = Patience(),
+        patience: Patience = DEFAULT_PATIENCE,
     ) -> Self:
         """Open a database by its URL; nothing is asked of it yet.
 

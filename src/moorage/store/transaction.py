@@ -72,6 +72,9 @@ class Patience:
     budget_s: float = 30.0
 
 
+DEFAULT_PATIENCE: Final = Patience()
+
+
 def run_transaction(
     engine: Engine, dialect: Dialect, attempt: Callable[[Transaction], T], patience: Patience
 ) -> T:
@@ -134,7 +137,7 @@ def _commit(open_transaction: Any, dialect: Dialect) -> None:
 
 def _backoff_s(attempts: int) -> float:
     ceiling: float = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2 ** min(attempts, 10))
-    return random.uniform(BACKOFF_S_MIN, max(ceiling, BACKOFF_S_MIN))
+    return random.uniform(BACKOFF_S_MIN, max(ceiling, BACKOFF_S_MIN))  # noqa: S311 - mere jitter
 
 
 def run_read(engine: Engine, dialect: Dialect, read: Callable[[Connection], T]) -> T:

@@ -25,7 +25,7 @@ class Dialect(Protocol):
     lock_rows: str
     """Clause that keeps found rows from all other writers; empty where writers come one by one."""
     keep_rows: str
-    """Clause that keeps found rows from being changed or deleted, while others may keep them too."""
+    """Clause that keeps found rows from being changed or deleted; others may keep them too."""
 
     begin_picture: tuple[str, ...]
     """Statements that open a reading transaction in which every SELECT sees the same moment."""

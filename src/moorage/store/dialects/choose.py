@@ -21,4 +21,6 @@ def dialect_for(url: URL) -> Dialect:
         return PostgreSQL()
     if backend in ("mysql", "mariadb"):
         return MariaDB()
-    raise ValueError(f"no support for a database of kind {backend!r}: use sqlite, postgresql or mysql")
+    raise ValueError(
+        f"no support for a database of kind {backend!r}: use sqlite, postgresql or mysql"
+    )

@@ -25,7 +25,14 @@ _LOST: Final = frozenset(
         1290,  # read only
         1836,  # read only
         1927,  # connection was killed
-        2002, 2003, 2006, 2013, 2014, 2045, 2055, 4031,
+        2002,
+        2003,
+        2006,
+        2013,
+        2014,
+        2045,
+        2055,
+        4031,
     )
 )
 _FULL: Final = frozenset((1021, 1114, 3, 28))
@@ -41,7 +48,7 @@ class MariaDB:
     name = "mariadb"
     lock_rows = "FOR UPDATE"
     keep_rows = "LOCK IN SHARE MODE"
-    begin_picture = (
+    begin_picture: tuple[str, ...] = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     )

@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
 
 from moorage.store.dialects.base import Trouble
 
-
 MIGRATION_LOCK: Final = 0x6D6F6F72
 """Number of the advisory lock that migrating processes take."""
 
@@ -20,7 +19,7 @@ class PostgreSQL:
     name = "postgresql"
     lock_rows = "FOR NO KEY UPDATE"
     keep_rows = "FOR SHARE"
-    begin_picture = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+    begin_picture: tuple[str, ...] = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
     def writer_options(self) -> Mapping[str, Any]:
         return {"isolation_level": "READ COMMITTED"}
@@ -42,10 +41,18 @@ class PostgreSQL:
         return f"json_to_recordset(CAST(:rows AS json)) AS d({fields})"
 
     def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[int]]) -> Any:
-        return "[" + ",".join(
-            "{" + ",".join(f'"{column}":{value}' for column, value in zip(columns, row, strict=True)) + "}"
-            for row in rows
-        ) + "]"
+        return (
+            "["
+            + ",".join(
+                "{"
+                + ",".join(
+                    f'"{column}":{value}' for column, value in zip(columns, row, strict=True)
+                )
+                + "}"
+                for row in rows
+            )
+            + "]"
+        )
 
     def update_from(
         self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
@@ -63,7 +70,7 @@ class PostgreSQL:
             return Trouble.LOST if state == "53300" else Trouble.FULL
         if error.connection_invalidated or isinstance(error, InterfaceError):
             return Trouble.LOST
-        if state.startswith(("08", "57P")) or state in ("25006", "") and _is_operational(error):
+        if state.startswith(("08", "57P")) or (state in ("25006", "") and _is_operational(error)):
             return Trouble.LOST
         return Trouble.FAULT
 

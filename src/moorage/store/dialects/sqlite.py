@@ -20,7 +20,7 @@ class SQLite:
     name = "sqlite"
     lock_rows = ""
     keep_rows = ""
-    begin_picture = ("BEGIN",)
+    begin_picture: tuple[str, ...] = ("BEGIN",)
 
     def writer_options(self) -> Mapping[str, Any]:
         return {"connect_args": {"check_same_thread": False}}

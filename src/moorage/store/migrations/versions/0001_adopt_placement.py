@@ -1,5 +1,7 @@
 """Placement's tables where there are none, the running totals, and the journal."""
 
+from typing import Any
+
 import sqlalchemy as sa
 import sqlalchemy.dialects.mysql
 from alembic import op
@@ -12,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 # A migration keeps its own picture of the tables: what it made must not change when they do.
-_TEXT_OPTIONS = {
+_TEXT_OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",
@@ -27,11 +29,11 @@ def upgrade() -> None:
     _create_journal()
 
 
-def _stamps() -> list[sa.Column]:
+def _stamps() -> list[sa.Column[Any]]:
     return [sa.Column("created_at", sa.DateTime), sa.Column("updated_at", sa.DateTime)]
 
 
-def _create(name: str, *parts: sa.schema.SchemaItem, **options: object) -> None:
+def _create(name: str, *parts: sa.schema.SchemaItem, **options: Any) -> None:
     op.create_table(name, *_stamps(), *parts, **_TEXT_OPTIONS, **options)
 
 
