@@ -1,0 +1,1 @@
+"""Real clients over HTTP: the openstack command line, and openstacksdk."""
