@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from moorage.api.policy import PolicyDenied
 from moorage.domain import refusals
 
 UNDEFINED: Final = "placement.undefined_code"
@@ -72,6 +73,7 @@ _CREATING: Final = (
 _SAVING: Final = "Unable to save resource provider {path[uuid]}: Object action "
 
 ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
+    PolicyDenied: Answer(403, "Policy does not allow {action} to be performed."),
     refusals.UnknownProvider: Answer(404, _NO_PROVIDER),
     refusals.UnknownResourceClass: Answer(404, _NO_CLASS),
     refusals.UnknownTrait: Answer(404, "No such trait(s): {name}."),

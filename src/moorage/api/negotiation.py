@@ -181,7 +181,7 @@ def _markup(facts: ErrorFacts, *, escaped: bool) -> str:
     values = {
         "method": facts.method,
         "accept": facts.accept,
-        "media_type": facts.media_type or "None",
+        "media_type": facts.media_type,
         "detail": cut(facts.detail),
     }
     if escaped:

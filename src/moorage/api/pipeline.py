@@ -301,7 +301,7 @@ def _reply_problem(problem: Problem, visit: Visit) -> tuple[Reply, str]:
             request_id=visit.request_id,
             method=visit.environ["REQUEST_METHOD"],
             accept=visit.accept,
-            media_type=_media_type(visit.environ),
+            media_type=visit.environ.get("CONTENT_TYPE") or "None",
             versions=(
                 (OLDEST.version, NEWEST.version)
                 if problem.status == 406 and contract is None
