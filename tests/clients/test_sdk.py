@@ -98,7 +98,8 @@ def test_traits_are_created_given_and_deleted(cloud: Connection) -> None:
     placement.create_trait(trait)
     assert placement.get_trait(trait).id == trait
     assert [row.id for row in placement.traits(name=f"startswith:{trait}")] == [trait]
-    given = placement.set_resource_provider_trait(provider, trait)
+    had = placement.get_resource_provider_trait(provider.id)
+    given = placement.set_resource_provider_trait(had, traits=[trait])
     assert list(given.traits) == [trait]
     assert list(placement.get_resource_provider_trait(provider.id).traits) == [trait]
     with pytest.raises(exceptions.ConflictException):

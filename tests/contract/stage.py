@@ -87,6 +87,8 @@ class Stage:
     def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
         # gabbi wants its application before the fixtures have made it.
         assert self.app is not None
+        # httpx gives the path as text; PEP 3333 wants its bytes as latin-1, as servers give them.
+        environ["PATH_INFO"] = environ["PATH_INFO"].encode().decode("latin-1")
         return self.app(environ, start_response)
 
     def _can_play(self, case: Case) -> bool:

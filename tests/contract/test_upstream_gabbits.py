@@ -10,9 +10,21 @@ from typing import Any
 import pytest
 from tests.contract.stage import STAGE, Case, find_gabbits, load_file
 from tests.support.databases import DatabaseKind, Databases
+from tests.support.deployments import Subject
 
 # File, or (file, test name), that cannot apply to Moorage -> why. None, and none is expected.
 NOT_APPLICABLE: dict[str | tuple[str, str], str] = {}
+
+# What upstream's own service gets wrong on PostgreSQL: GET /usages at 1.38 is a 500 there (its
+# GROUP BY leaves out a column that it selects), and one file reads the first of several candidates,
+# whose order upstream leaves to the database. (file, numbers of the tests)
+PEER_WRONG_ON_POSTGRESQL = {
+    "allocation-candidates-root-required": {12},
+    "consumer-types-1.38": {8, 9, 10, 12, 14},
+    "usage-legacy-rbac": {4},
+    "usage-policy": {2},
+    "usage-secure-rbac": {8, 9, 10, 13, 16, 17},
+}
 
 MARKS = {
     DatabaseKind.SQLITE: [],
@@ -30,7 +42,18 @@ def list_cases() -> Iterator[Any]:
             for number, test in enumerate(tests[file]):  # type: ignore[arg-type,var-annotated]
                 case = Case(database, file, number, test["name"])
                 together = pytest.mark.xdist_group(f"{database.value}-{file}")
-                yield pytest.param(case, id=case.id, marks=[*MARKS[database], together])
+                marks = [*MARKS[database], together]
+                if _is_wrong_on_peer(case):
+                    marks.append(pytest.mark.xfail(reason="upstream's own defect", strict=False))
+                yield pytest.param(case, id=case.id, marks=marks)
+
+
+def _is_wrong_on_peer(case: Case) -> bool:
+    return (
+        STAGE.subject is Subject.PEER
+        and case.database is DatabaseKind.POSTGRESQL
+        and case.number in PEER_WRONG_ON_POSTGRESQL.get(case.file, ())
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
