@@ -31,7 +31,7 @@ TRAIT_NAMES: Mapping[int, str] = {
     9_004: "CUSTOM_IDLE",
 }
 AGGREGATES = tuple(f"a0000000-0000-0000-0000-{number:012d}" for number in range(3))
-AT = datetime(2024, 5, 1, 12, 30, 15, 250_000)
+AT = datetime.fromisoformat("2024-05-01T12:30:15.250000")
 
 
 def uuid_of(number: int) -> str:

@@ -5,16 +5,16 @@ from typing import Final
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from tests.candidates.forest import AGGREGATES, CLASSES, TRAITS, Node, uuid_of
 
 from moorage.candidates.request import CandidatesRequest, GroupPolicy, RequestGroup
 from moorage.domain.ids import SHARING_TRAIT, AggregateUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.domain.provider import ProviderFilter
-from tests.candidates.forest import AGGREGATES, CLASSES, TRAITS, Node, uuid_of
 
-CASES_DEFAULT: Final = 150
+CASES_DEFAULT: Final = 250
 CASES: Final = int(os.environ.get("MOORAGE_CASES", str(CASES_DEFAULT)))
-NODES_MAX: Final = 8
+NODES_MAX: Final = 9
 DEPTH_MAX: Final = 3
 
 thorough = settings(
@@ -23,30 +23,29 @@ thorough = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-UNKNOWN_AGGREGATE = "a0000000-0000-0000-0000-999999999999"
 aggregate_uuids = st.sampled_from(AGGREGATES).map(AggregateUuid)
 
 
 @st.composite
 def stocks(draw: st.DrawFn) -> tuple[Inventory, int]:
     """An inventory and what is used of it, now and then too much."""
-    total = draw(st.sampled_from([4, 8, 1, 2, 6]))
+    total = draw(st.sampled_from([8, 8, 6, 4, 2, 1]))
     inventory = Inventory(
         total=total,
-        reserved=draw(st.sampled_from([0, 0, 0, 1, total])),
-        min_unit=draw(st.sampled_from([1, 1, 1, 2])),
-        max_unit=draw(st.sampled_from([8, 8, 8, 2, 3])),
-        step_size=draw(st.sampled_from([1, 1, 1, 2])),
+        reserved=draw(st.sampled_from([0, 0, 0, 0, 0, 1, 1, total])),
+        min_unit=draw(st.sampled_from([1, 1, 1, 1, 1, 1, 2])),
+        max_unit=draw(st.sampled_from([8, 8, 8, 8, 2, 3])),
+        step_size=draw(st.sampled_from([1, 1, 1, 1, 1, 1, 2])),
         allocation_ratio=draw(st.sampled_from([1.0, 1.0, 1.5, 4.0])),
     )
-    return inventory, draw(st.sampled_from([0, 0, 0, 1, 2, inventory.capacity, total + 1]))
+    return inventory, draw(st.sampled_from([0, 0, 0, 0, 1, 2, inventory.capacity, total + 1]))
 
 
 @st.composite
 def nodes(draw: st.DrawFn, *, parent: int | None, sharing: bool) -> Node:
     """One provider below a parent."""
-    offered = draw(st.dictionaries(st.sampled_from(CLASSES), stocks(), max_size=len(CLASSES)))
-    traits = draw(st.frozensets(st.sampled_from(TRAITS), max_size=2))
+    offered = {name: draw(stocks()) for name in CLASSES if not rarely(draw, 3)}
+    traits = frozenset(name for name in TRAITS if draw(st.booleans()))
     if sharing and draw(st.integers(0, 3)) == 0:
         traits |= {SHARING_TRAIT}
     return Node(
@@ -62,19 +61,19 @@ def nodes(draw: st.DrawFn, *, parent: int | None, sharing: bool) -> Node:
 def forests(draw: st.DrawFn) -> list[Node]:
     """Up to ``NODES_MAX`` providers in trees, with or without sharing providers."""
     nested, sharing = draw(
-        st.sampled_from([(True, True), (True, False), (False, True), (False, False)])
+        st.sampled_from([(True, True), (True, True), (True, False), (False, True), (False, False)])
     )
     forest: list[Node] = []
     depths: list[int] = []
-    for number in range(draw(st.integers(1, NODES_MAX))):
+    for number in range(draw(st.sampled_from([5, 3, 1, 2, 4, 6, 7, 8, NODES_MAX]))):
         parents = [n for n in range(number) if nested and depths[n] < DEPTH_MAX]
-        parent = draw(st.sampled_from([None, *parents])) if parents else None
+        parent = draw(st.sampled_from([*parents, None])) if parents else None
         forest.append(draw(nodes(parent=parent, sharing=sharing)))
         depths.append(0 if parent is None else depths[parent] + 1)
     return forest
 
 
-def rarely(draw: st.DrawFn, one_in: int = 4) -> bool:
+def rarely(draw: st.DrawFn, one_in: int) -> bool:
     """True in a part of the cases; shrinks to False."""
     return draw(st.integers(0, one_in - 1)) == one_in - 1
 
@@ -88,22 +87,29 @@ def groups(draw: st.DrawFn, suffix: str, *, resourceless: bool) -> RequestGroup:
     classes = list(CLASSES)
     if rarely(draw, 25):
         classes += ["CUSTOM_IDLE", "CUSTOM_UNKNOWN"]
-    named = draw(st.lists(st.sampled_from(classes), min_size=1, max_size=3, unique=True))
+    count = draw(st.sampled_from([1, 1, 1, 2] if suffix else [2, 1, 3]))
+    named = draw(st.lists(st.sampled_from(classes), min_size=1, max_size=count, unique=True))
     any_of = st.frozensets(traits, min_size=1, max_size=2)
     members = st.frozensets(aggregate_uuids, min_size=1, max_size=2)
     in_tree = None
-    if rarely(draw, 8):
+    if rarely(draw, 12):
         in_tree = ProviderUuid(uuid_of(draw(st.integers(0, NODES_MAX))))
     return RequestGroup(
         suffix=suffix,
         resources=(
-            () if resourceless else tuple((n, draw(st.sampled_from([1, 1, 2, 4]))) for n in named)
+            ()
+            if resourceless
+            else tuple((n, draw(st.sampled_from([1, 1, 1, 2, 2, 4]))) for n in named)
         ),
-        required_traits=tuple(draw(st.lists(any_of, max_size=2))) if rarely(draw, 3) else (),
-        forbidden_traits=draw(st.frozensets(traits, max_size=2)) if rarely(draw) else frozenset(),
-        member_of=tuple(draw(st.lists(members, max_size=2))) if rarely(draw) else (),
+        required_traits=tuple(draw(st.lists(any_of, min_size=1, max_size=2)))
+        if resourceless or rarely(draw, 4)
+        else (),
+        forbidden_traits=draw(st.frozensets(traits, max_size=2))
+        if rarely(draw, 8)
+        else frozenset(),
+        member_of=tuple(draw(st.lists(members, max_size=2))) if rarely(draw, 6) else (),
         forbidden_aggregates=(
-            draw(st.frozensets(aggregate_uuids, max_size=1)) if rarely(draw) else frozenset()
+            draw(st.frozensets(aggregate_uuids, max_size=1)) if rarely(draw, 8) else frozenset()
         ),
         in_tree=in_tree,
     )
@@ -112,15 +118,15 @@ def groups(draw: st.DrawFn, suffix: str, *, resourceless: bool) -> RequestGroup:
 @st.composite
 def requests(draw: st.DrawFn) -> CandidatesRequest:
     """A request as the edge would let it through, without a limit."""
-    suffixes = [f"_{number}" for number in range(draw(st.sampled_from([0, 0, 1, 2, 3])))]
+    suffixes = [f"_{number}" for number in range(draw(st.sampled_from([0, 1, 2, 2, 3])))]
     subtrees: tuple[frozenset[str], ...] = ()
-    if suffixes and rarely(draw, 3):
+    if suffixes and draw(st.booleans()):
         subtree = st.frozensets(st.sampled_from(suffixes), min_size=1)
-        subtrees = tuple(draw(st.lists(subtree, max_size=2)))
+        subtrees = tuple(draw(st.lists(subtree, min_size=1, max_size=2)))
     bound = frozenset[str]().union(*subtrees)
     spread = not suffixes or draw(st.booleans())
     made = [draw(groups("", resourceless=False))] if spread else []
-    made += [draw(groups(s, resourceless=s in bound and rarely(draw, 3))) for s in suffixes]
+    made += [draw(groups(s, resourceless=s in bound and draw(st.booleans()))) for s in suffixes]
     if not any(group.resources for group in made):
         made.append(draw(groups("", resourceless=False)))
     policies = [GroupPolicy.NONE, GroupPolicy.ISOLATE] + ([] if len(suffixes) > 1 else [None])
@@ -128,8 +134,8 @@ def requests(draw: st.DrawFn) -> CandidatesRequest:
     return CandidatesRequest(
         groups=tuple(draw(st.permutations(made))),
         group_policy=draw(st.sampled_from(policies)),
-        root_required=draw(roots) if rarely(draw, 6) else frozenset(),
-        root_forbidden=draw(roots) if rarely(draw, 6) else frozenset(),
+        root_required=draw(roots) if rarely(draw, 8) else frozenset(),
+        root_forbidden=draw(roots) if rarely(draw, 8) else frozenset(),
         same_subtrees=subtrees,
         nested=not rarely(draw, 5),
     )
@@ -148,4 +154,42 @@ def filters(draw: st.DrawFn) -> ProviderFilter:
         required_traits=group.required_traits,
         forbidden_traits=group.forbidden_traits,
         resources=group.resources,
+    )
+
+
+@st.composite
+def wide_trees(draw: st.DrawFn) -> list[Node]:
+    """One root with many children that are nearly alike, some of them below a sibling."""
+    stock = st.sampled_from([4, 4, 3, 1]).map(lambda total: Inventory(total=total))
+    forest = [Node(inventories={"VCPU": Inventory(total=8)})]
+    for number in range(1, draw(st.integers(3, 5)) + 1):
+        forest.append(
+            Node(
+                parent=draw(st.sampled_from([0, 0, 0, max(number - 1, 0)])),
+                inventories={"CUSTOM_VF": draw(stock)},
+                traits=frozenset(draw(st.sampled_from([[], [], ["CUSTOM_A"], ["CUSTOM_B"]]))),
+            )
+        )
+    return forest
+
+
+@st.composite
+def wide_requests(draw: st.DrawFn) -> CandidatesRequest:
+    """Many groups that compete for one class, so that most choices lead nowhere."""
+    amounts = st.sampled_from([1, 2, 3])
+    suffixes = [f"_{number}" for number in range(draw(st.integers(2, 4)))]
+    trait = st.sampled_from([(), (), (frozenset({"CUSTOM_A"}),)])
+    made = [
+        RequestGroup(s, (("CUSTOM_VF", draw(amounts)),), required_traits=draw(trait))
+        for s in suffixes
+    ]
+    if draw(st.booleans()):
+        resources = [("CUSTOM_VF", draw(amounts)), ("VCPU", 1)][: draw(st.integers(1, 2))]
+        made.insert(0, RequestGroup("", tuple(resources), required_traits=draw(trait)))
+    subtrees = st.frozensets(st.sampled_from(suffixes), min_size=2)
+    return CandidatesRequest(
+        groups=tuple(made),
+        group_policy=draw(st.sampled_from(GroupPolicy)),
+        same_subtrees=tuple(draw(st.lists(subtrees, max_size=1))),
+        nested=not rarely(draw, 6),
     )

@@ -6,6 +6,16 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.candidates.forest import Node, snapshot_of, uuid_of
+from tests.candidates.oracle import Oracle, PlainCandidate
+from tests.candidates.strategies import (
+    filters,
+    forests,
+    requests,
+    thorough,
+    wide_requests,
+    wide_trees,
+)
 
 from moorage.candidates.filter import filter_providers
 from moorage.candidates.request import (
@@ -17,9 +27,6 @@ from moorage.candidates.request import (
 from moorage.candidates.search import find_candidates
 from moorage.domain.provider import ProviderFilter
 from moorage.domain.refusals import Refusal
-from tests.candidates.forest import Node, snapshot_of, uuid_of
-from tests.candidates.oracle import Oracle, PlainCandidate
-from tests.candidates.strategies import filters, forests, requests, thorough
 
 NUMBERS = {uuid_of(number): number for number in range(20)}
 RULES = SearchRules()
@@ -66,6 +73,14 @@ def found(
 @thorough
 @given(forests(), requests())
 def test_the_search_finds_every_candidate_and_no_other(
+    forest: list[Node], request: CandidatesRequest
+) -> None:
+    assert found(forest, request) == expected(forest, request)
+
+
+@thorough
+@given(wide_trees(), wide_requests())
+def test_nothing_is_lost_where_most_choices_lead_nowhere(
     forest: list[Node], request: CandidatesRequest
 ) -> None:
     assert found(forest, request) == expected(forest, request)

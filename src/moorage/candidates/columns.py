@@ -75,7 +75,9 @@ class Links:
     ) -> "Links":
         """Links from pairs in any order; pairs with a negative position are left out."""
         known = (providers >= 0) & (labels >= 0)
-        pairs = np.unique(providers[known].astype(np.int64) * max(label_count, 1) + labels[known])
+        pairs = np.sort(providers[known].astype(np.int64) * max(label_count, 1) + labels[known])
+        # Cheaper than np.unique, which hashes: millions of links come in order or nearly so.
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
         linked, label = np.divmod(pairs, max(label_count, 1))
         by_label = np.argsort(label, kind="stable")
         return cls(
@@ -130,7 +132,8 @@ class Stock:
 
     def row_of(self, provider: int) -> int:
         """The row of a provider that has the class."""
-        return int(np.searchsorted(self.providers, provider))
+        # A key of the column's own type: for any other NumPy would convert the whole column.
+        return int(self.providers.searchsorted(np.int32(provider)))
 
     def providers_with_room(self, amount: int) -> IndexArray:
         """The providers that could give out this amount now, as one portion."""

@@ -6,6 +6,7 @@ later choice can bring. States that led nowhere are remembered, so that equal gr
 providers are not tried in every order.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from moorage.candidates.columns import Mask
 from moorage.candidates.groups import Slot
 from moorage.candidates.matching import can_isolate, can_pack
 from moorage.candidates.snapshot import Snapshot
+from moorage.candidates.symmetry import kinds_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,7 @@ class AnchorSearch:
         self._dead: set[Hashable] = set()
         self._rooms: dict[tuple[int, str], int] = {}
         self._paths: dict[int, frozenset[int]] = {}
+        self._kinds: Mapping[int, Hashable] | None = None
 
     def choices(self) -> Iterator[Choice]:
         """Every valid choice of providers. What is given is a view: read it before going on."""
@@ -225,13 +228,33 @@ class AnchorSearch:
 
     def _state(self, depth: int) -> Hashable:
         """All that decides what can follow: two equal states have equal futures."""
-        plan, chosen = self._plan, self._chosen
-        bound = [slot for together in plan.subtrees for slot in together if slot in chosen]
+        if self._kinds is None:
+            plan = self._plan
+            self._kinds = kinds_of(
+                plan.snapshot, self._options, plan.traits_together, self._rooms_of
+            )
+        used = {provider: self._use_of(provider) for provider in self._chosen.values()}
+        counted = Counter((self._kinds[provider], use) for provider, use in used.items())
+        missing = self._missing_traits() if self._plan.traits_together else None
+        return depth, frozenset(counted.items()), missing
+
+    def _use_of(self, provider: int) -> Hashable:
+        """What the choices so far have made of a provider."""
+        plan = self._plan
+        serving = [slot for slot, used in self._chosen.items() if used == provider]
         return (
-            depth,
-            frozenset(self._taken.items()),
-            frozenset(p for s, p in chosen.items() if plan.isolate and plan.slots[s].suffix),
-            frozenset(p for s, p in chosen.items() if not plan.nested and plan.slots[s].portions),
-            tuple(chosen[slot] for slot in bound),
-            self._missing_traits() if plan.traits_together else None,
+            tuple(self._taken.get((provider, name), 0) for name in plan.contended),
+            plan.isolate and any(plan.slots[slot].suffix for slot in serving),
+            not plan.nested and any(plan.slots[slot].portions for slot in serving),
+            tuple(not together.isdisjoint(serving) for together in plan.subtrees),
+        )
+
+    def _rooms_of(self, provider: int) -> Hashable:
+        """The room for each contended class that the provider may be asked for."""
+        return tuple(
+            self._room(provider, slot, name)
+            for slot, providers in enumerate(self._options)
+            if provider in providers
+            for name in self._plan.contended
+            if any(p.stock.resource_class == name for p in self._plan.slots[slot].portions)
         )
