@@ -1,13 +1,13 @@
 """The WSGI application of the API."""
 
-from collections.abc import Callable
-from wsgiref.types import WSGIApplication
+from collections.abc import Callable, Iterable
+from wsgiref.types import StartResponse, WSGIApplication
 
 import falcon
 
 from moorage.api.identity import Identity
 from moorage.api.limits import Limits
-from moorage.api.pipeline import FaultHook, Pipeline, PolicyCheck
+from moorage.api.pipeline import Environ, FaultHook, Pipeline, PolicyCheck
 from moorage.operations.services import Services
 from moorage.telemetry import metrics
 from moorage.telemetry.log import RequestLog, write_fault, write_request
@@ -37,7 +37,23 @@ def build_app(
     # One sink instead of Falcon's router: who asks, and at which version, comes before where.
     pipeline = Pipeline(services, identity, policy, limits, on_request or log_and_count, on_fault)
     app.add_sink(pipeline, prefix="/")
-    return app
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if not environ["PATH_INFO"].isascii():
+            environ = _with_path_as_wsgi_has_it(environ)
+        return app(environ, start_response)
+
+    return application
+
+
+def _with_path_as_wsgi_has_it(environ: Environ) -> Environ:
+    """Mend a path in text, which in-process clients send; WSGI wants bytes in latin-1 clothing."""
+    path: str = environ["PATH_INFO"]
+    try:
+        path.encode("latin-1")
+    except UnicodeEncodeError:
+        return {**environ, "PATH_INFO": path.encode("utf-8", "replace").decode("latin-1")}
+    return environ
 
 
 def log_and_count(line: RequestLog) -> None:

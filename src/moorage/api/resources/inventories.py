@@ -1,6 +1,7 @@
 """Inventories of a provider: all of them, or one resource class."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
@@ -131,7 +132,12 @@ def _reply_inventories(shown: ProviderInventories, call: Call) -> Reply:
         "resource_provider_generation": shown.generation,
         "inventories": _inventory_documents(shown.inventories),
     }
-    return reply_json(document, call.modified(shown.modified_at))
+    return reply_json(document, call.modified(_age(shown, call)))
+
+
+def _age(shown: ProviderInventories, call: Call) -> datetime | None:
+    """When the inventories were last modified: just now, if this very call wrote them."""
+    return shown.modified_at or (call.origin.at if shown.inventories else None)
 
 
 def _reply_inventory(
@@ -139,7 +145,7 @@ def _reply_inventory(
 ) -> Reply:
     document = inventory_document(shown.inventories[resource_class])
     document["resource_provider_generation"] = shown.generation
-    headers = call.modified(shown.modified_at)
+    headers = call.modified(_age(shown, call))
     if not created:
         return reply_json(document, headers)
     path = f"/resource_providers/{call.path['uuid']}/inventories/{resource_class}"
