@@ -71,7 +71,10 @@ def decide_claims(
     _check_classes(ledger, claims)
     used = _used_without(ledger, claims)
     _check_inventories(ledger, claims, used)
-    return [_enter(ledger, claim, absentee) for claim in claims]
+    holds = [_enter(ledger, claim, absentee) for claim in claims]
+    for provider_id in {provider for hold in holds for provider in _touched(hold)}:
+        ledger.bump(provider_id)
+    return holds
 
 
 def check_generation(consumer: Consumer | None, claim: ConsumerClaim) -> None:
@@ -210,8 +213,6 @@ def _enter(ledger: Ledger, claim: ConsumerClaim, absentee: Absentee) -> Hold:
             held[(stock.id, stock.class_ids[name])] = amount
     after = _after(before, claim, held, absentee) if held else None
     _move_usage(ledger, {} if before is None else before.held, held)
-    for provider_id in _touched(before, held):
-        ledger.bump(provider_id)
     if after is None:
         ledger.consumers.pop(claim.consumer, None)
     else:
@@ -246,7 +247,7 @@ def _move_usage(ledger: Ledger, before: Mapping[Slot, int], after: Mapping[Slot,
         ledger.used[slot] += amount
 
 
-def _touched(before: Consumer | None, held: Mapping[Slot, int]) -> set[ProviderId]:
+def _touched(hold: Hold) -> set[ProviderId]:
     """The providers whose generation grows: those claimed from or, where none are, those left."""
-    slots = held or ({} if before is None else before.held)
-    return {provider for provider, _ in slots}
+    state = hold.after or hold.before
+    return set() if state is None else {provider for provider, _ in state.held}

@@ -84,7 +84,8 @@ def change_inventories(
     )
     bump_generations(tx, {key: 1}, at=origin.at)
     write_journal(tx, [_entry(shelf, given, [item.class_name for item in gone])], origin)
-    return ProviderInventories(Generation(shelf.provider.generation + 1), given, None)
+    after = Generation(shelf.provider.generation + 1)
+    return ProviderInventories(after, given, origin.at if given else None)
 
 
 def _class_ids(

@@ -136,9 +136,12 @@ def load_consumers(
     Nothing is locked: whoever changes a consumer's allocations changes its row too, and
     ``write_holds`` finds that out by the generation.
     """
+    wanted = sorted(uuids)
+    if not wanted:
+        return {}, set()
     rows_by_uuid: dict[ConsumerUuid, list[Row[Any]]] = {}
     providers: set[ProviderUuid] = set()
-    for row in tx.execute(_LOAD, {"uuids": list(uuids)}):
+    for row in tx.execute(_LOAD, {"uuids": wanted}):
         rows_by_uuid.setdefault(row.uuid, []).append(row)
         if row.provider is not None:
             providers.add(row.provider)
