@@ -57,9 +57,13 @@ def test_a_provider_is_read_back_whole() -> None:
     )
 
 
-def test_traits_aggregates_and_trees_are_read_by_position() -> None:
+def test_traits_are_told_in_the_order_of_their_ids() -> None:
+    node = Node(traits=frozenset({"CUSTOM_A", "CUSTOM_B"}))
+    assert snapshot_of([node]).traits_of(0) == ["CUSTOM_B", "CUSTOM_A"]
+
+
+def test_aggregates_and_trees_are_read_by_position() -> None:
     snapshot = snapshot_of(FOREST)
-    assert snapshot.traits_of(0) == ["CUSTOM_A", "CUSTOM_C"]
     assert set(snapshot.aggregates_of(2)) == set(AGGREGATES[1:])
     assert snapshot.tree_members(0).tolist() == [0, 1]
     assert snapshot.ancestors_of(1) == [1, 0]

@@ -193,7 +193,7 @@ class Snapshot:
         return [AggregateUuid(self.aggregate_uuids[label]) for label in labels]
 
     def traits_of(self, index: int) -> Sequence[str]:
-        """The traits of the provider at a position, in name order."""
+        """The traits of the provider at a position, in id order."""
         return [self.trait_names[label] for label in self.traits.labels_of(index).tolist()]
 
     def tree_members(self, root: int) -> IndexArray:
@@ -277,19 +277,15 @@ def link_aggregates(
 def link_traits(
     links: Sequence[TraitLink], ids: AmountArray, names: Mapping[int, str]
 ) -> tuple[Links, Sequence[str]]:
-    """The links to traits, and the names of the traits by position, in name order."""
-    by_name = sorted((name, trait_id) for trait_id, name in names.items())
-    trait_ids = ints((trait_id for _, trait_id in by_name), len(by_name))
-    by_id = np.argsort(trait_ids)
-    found = positions_in(trait_ids[by_id], column_at(links, 1))
-    labels = np.where(found < 0, -1, by_id[found] if by_id.size else -1)
+    """The links to traits, and the names of the traits by position, in id order."""
+    trait_ids = sorted(names)
     built = Links.build(
         providers=positions_in(ids, column_at(links, 0)),
-        labels=labels.astype(np.int32),
+        labels=positions_in(ints(trait_ids, len(trait_ids)), column_at(links, 1)),
         provider_count=ids.size,
-        label_count=len(by_name),
+        label_count=len(trait_ids),
     )
-    return built, tuple(name for name, _ in by_name)
+    return built, tuple(names[trait_id] for trait_id in trait_ids)
 
 
 def take_stock(

@@ -54,7 +54,7 @@ def resources_of(snapshot: Snapshot, providers: IndexArray) -> Sequence[dict[str
 
 
 def traits_of(snapshot: Snapshot, providers: IndexArray) -> Sequence[tuple[str, ...]]:
-    """For each provider: the names of its traits, in name order.
+    """For each provider: the names of its traits, in id order.
 
     Hosts of one model have the same traits, so that each distinct set is made only once.
     """
