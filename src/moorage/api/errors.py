@@ -282,6 +282,6 @@ def _words(refusal: refusals.Refusal) -> dict[str, object]:
                 else "The reserved value is greater than or equal to total."
             )
         case refusals.DuplicateProvider(uuid=uuid, name=name):
-            told = (("uuid", uuid), ("name", name))
-            words["duplicates"] = ", ".join(f"{key}: {value}" for key, value in told if value)
+            # Where both are taken, the uuid: clients look whether it is the name alone.
+            words["duplicates"] = f"name: {name}" if uuid is None else f"uuid: {uuid}"
     return words
