@@ -125,6 +125,16 @@ def test_what_two_anchors_find_alike_is_given_once() -> None:
     assert allocations(answer) == [{2: {"DISK_GB": 50}}]
 
 
+def test_a_pool_that_serves_a_spread_group_whole_does_so_for_every_anchor() -> None:
+    # Placement keeps one anchor for such a group, whichever comes first, and loses the others.
+    compute = Node(inventories={"VCPU": Inventory(total=8)}, aggregates=frozenset({HERE}))
+    answer = search([compute, compute, pool()], group(DISK_GB=50), group("_1", VCPU=1))
+    assert allocations(answer) == [
+        {2: {"DISK_GB": 50}, 0: {"VCPU": 1}},
+        {2: {"DISK_GB": 50}, 1: {"VCPU": 1}},
+    ]
+
+
 # Traits and aggregates
 
 

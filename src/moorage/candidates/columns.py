@@ -1,7 +1,8 @@
 """The columns of a snapshot: read-only NumPy arrays, and what can be asked of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -33,9 +34,17 @@ def ints(values: Iterable[int], count: int) -> AmountArray:
     return np.fromiter(values, dtype=np.int64, count=count)
 
 
-def column_at(rows: Sequence[tuple[Any, ...]], position: int) -> AmountArray:
-    """The whole numbers at one position of each row."""
-    return ints((row[position] for row in rows), len(rows))
+def table(rows: Iterable[tuple[float, ...]], *, width: int) -> NDArray[np.float64]:
+    """Rows of numbers, each ``width`` long, as an array; whole numbers are exact below 2**53.
+
+    The rows are read once and never held together, so that millions may come from a cursor.
+    """
+    return np.fromiter(chain.from_iterable(rows), dtype=np.float64).reshape(-1, width)
+
+
+def whole(column: NDArray[np.float64]) -> AmountArray:
+    """A column of a table as whole numbers."""
+    return column.astype(np.int64)
 
 
 def positions_in(known: NDArray[Any], wanted: NDArray[Any]) -> IndexArray:

@@ -52,8 +52,9 @@ class GroupPlan:
 class GroupFilter:
     """What a group asks of providers beside resources, as masks over all providers.
 
-    ``members`` is None where no aggregate is asked for. ``tree`` is the root of the only tree
-    allowed.
+    ``members`` are in the aggregates asked for, ``outcasts`` in a forbidden one, and ``tainted``
+    have a forbidden trait; each is None where nothing is asked. ``tree`` is the root of the only
+    tree allowed.
     """
 
     members: Mask | None
@@ -86,24 +87,25 @@ def plan_group(
         if member is None:
             return None
         tree = int(snapshot.roots[member])
-    asked = GroupFilter(
-        members=members,
-        outcasts=(
-            snapshot.mask_any_aggregate(group.forbidden_aggregates)
-            if group.forbidden_aggregates
-            else None
-        ),
-        tainted=(
-            snapshot.mask_any_trait(group.forbidden_traits) if group.forbidden_traits else None
-        ),
-        tree=tree,
-    )
     portions = portions_of(snapshot, group)
     if portions is None:
         return None
+    asked = filter_of(snapshot, group, members=members, tree=tree)
     if group.same_provider or snapshot.is_flat:
         return plan_single(snapshot, group, asked, portions, anchors_allowed)
     return plan_spread(snapshot, group, asked, portions, anchors_allowed)
+
+
+def filter_of(
+    snapshot: Snapshot, group: RequestGroup, *, members: Mask | None, tree: int | None
+) -> GroupFilter:
+    """The group's filter, with masks only for what the group asks."""
+    outcasts = tainted = None
+    if group.forbidden_aggregates:
+        outcasts = snapshot.mask_any_aggregate(group.forbidden_aggregates)
+    if group.forbidden_traits:
+        tainted = snapshot.mask_any_trait(group.forbidden_traits)
+    return GroupFilter(members=members, outcasts=outcasts, tainted=tainted, tree=tree)
 
 
 def members_of(snapshot: Snapshot, group: RequestGroup) -> Mask | None:

@@ -16,6 +16,7 @@ from moorage.candidates.request import (
     CandidatesAnswer,
     CandidatesRequest,
     GroupPolicy,
+    ProviderSummary,
     SearchRules,
     Strategy,
 )
@@ -231,7 +232,7 @@ def answer_flat(
 
 def summaries_around(
     snapshot: Snapshot, request: CandidatesRequest, candidates: Sequence[Candidate]
-) -> Any:
+) -> Sequence[ProviderSummary]:
     """Summaries of all providers of the trees that give resources to a candidate.
 
     Before trees were known (1.29): of the providers alone that give resources.

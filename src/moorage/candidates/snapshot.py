@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from moorage.candidates.columns import (
     Mask,
     Stock,
     capacities,
-    column_at,
     frozen,
     ints,
     positions_in,
+    table,
+    whole,
 )
 from moorage.domain.ids import (
     SHARING_TRAIT,
@@ -132,11 +133,11 @@ class Snapshot:
             trait_names: every trait by its id.
         """
         rows = sorted(providers)
-        ids = column_at(rows, 0)
+        ids = ints((row.id for row in rows), len(rows))
         parents, roots = place_in_trees(rows, ids)
         tree_order = np.argsort(roots, kind="stable").astype(np.int32)
         aggregate_links, aggregate_positions = link_aggregates(list(aggregates), ids)
-        trait_links, names = link_traits(list(traits), ids, trait_names)
+        trait_links, names = link_traits(traits, ids, trait_names)
         trait_positions = {name: position for position, name in enumerate(names)}
         sharing_label = trait_positions.get(SHARING_TRAIT)
         no_providers = np.zeros(0, dtype=np.int32)
@@ -144,13 +145,13 @@ class Snapshot:
             uuids=tuple(row.uuid for row in rows),
             names=tuple(row.name for row in rows),
             ids=frozen(ids),
-            generations=frozen(column_at(rows, 3)),
+            generations=frozen(ints((row.generation for row in rows), len(rows))),
             modified=frozen(np.array([row.modified_at for row in rows], dtype="datetime64[us]")),
             parents=frozen(parents),
             roots=frozen(roots),
             tree_order=frozen(tree_order),
             tree_starts=frozen(np.searchsorted(roots[tree_order], np.arange(len(rows) + 1))),
-            stocks=take_stock(list(inventories), list(usages), ids, class_names),
+            stocks=take_stock(inventories, usages, ids, class_names),
             traits=trait_links,
             trait_names=names,
             trait_positions=trait_positions,
@@ -246,15 +247,16 @@ class Snapshot:
             stock = stocks.get(ResourceClassId(class_id))
             if stock is None:
                 continue
-            at, which = stock.rows_of(positions_in(self.ids, column_at(rows, 0)))
-            stocks[ResourceClassId(class_id)] = stock.with_used(at, column_at(rows, 2)[which])
+            changed = table(rows, width=3)
+            at, which = stock.rows_of(positions_in(self.ids, whole(changed[:, 0])))
+            stocks[ResourceClassId(class_id)] = stock.with_used(at, whole(changed[which, 2]))
         return replace(self, stocks=stocks)
 
 
 def place_in_trees(rows: Sequence[ProviderRow], ids: AmountArray) -> tuple[IndexArray, IndexArray]:
     """The positions of each provider's parent (-1: none) and root."""
     parent_ids = ints((-1 if row.parent_id is None else row.parent_id for row in rows), len(rows))
-    roots = positions_in(ids, column_at(rows, 5))
+    roots = positions_in(ids, ints((row.root_id for row in rows), len(rows)))
     own = np.arange(len(rows), dtype=np.int32)
     return positions_in(ids, parent_ids), np.where(roots < 0, own, roots).astype(np.int32)
 
@@ -266,7 +268,7 @@ def link_aggregates(
     positions: dict[str, int] = {}
     labels = ints((positions.setdefault(row[1], len(positions)) for row in links), len(links))
     built = Links.build(
-        providers=positions_in(ids, column_at(links, 0)),
+        providers=positions_in(ids, ints((row[0] for row in links), len(links))),
         labels=labels.astype(np.int32),
         provider_count=ids.size,
         label_count=len(positions),
@@ -275,13 +277,14 @@ def link_aggregates(
 
 
 def link_traits(
-    links: Sequence[TraitLink], ids: AmountArray, names: Mapping[int, str]
+    links: Iterable[TraitLink], ids: AmountArray, names: Mapping[int, str]
 ) -> tuple[Links, Sequence[str]]:
     """The links to traits, and the names of the traits by position, in id order."""
     trait_ids = sorted(names)
+    pairs = table(links, width=2)
     built = Links.build(
-        providers=positions_in(ids, column_at(links, 0)),
-        labels=positions_in(ints(trait_ids, len(trait_ids)), column_at(links, 1)),
+        providers=positions_in(ids, whole(pairs[:, 0])),
+        labels=positions_in(ints(trait_ids, len(trait_ids)), whole(pairs[:, 1])),
         provider_count=ids.size,
         label_count=len(trait_ids),
     )
@@ -289,27 +292,25 @@ def link_traits(
 
 
 def take_stock(
-    inventories: Sequence[InventoryRow],
-    usages: Sequence[UsageRow],
+    inventories: Iterable[InventoryRow],
+    usages: Iterable[UsageRow],
     ids: AmountArray,
     class_names: Mapping[int, str],
 ) -> Mapping[ResourceClassId, Stock]:
     """The inventories by class, with their usages."""
-    columns = [column_at(inventories, position) for position in range(7)]
-    ratios = np.fromiter((row[7] for row in inventories), np.float64, count=len(inventories))
-    providers = positions_in(ids, columns[0])
-    used_by, used = positions_in(ids, column_at(usages, 0)), column_at(usages, 2)
-    usage_rows = rows_by_class(column_at(usages, 1), used_by)
+    offered, taken = table(inventories, width=8), table(usages, width=3)
+    providers = positions_in(ids, whole(offered[:, 0]))
+    used_by = positions_in(ids, whole(taken[:, 0]))
+    usage_rows = rows_by_class(whole(taken[:, 1]), used_by)
     stocks: dict[ResourceClassId, Stock] = {}
-    for class_id, rows in rows_by_class(columns[1], providers).items():
+    for class_id, rows in rows_by_class(whole(offered[:, 1]), providers).items():
         if class_id not in class_names:
             continue
-        stock = stock_of(
-            class_names[class_id], providers[rows], [c[rows] for c in columns], ratios[rows]
-        )
+        stock = stock_of(class_names[class_id], providers[rows], offered[rows])
         if class_id in usage_rows:
-            at, which = stock.rows_of(used_by[usage_rows[class_id]])
-            stock = stock.with_used(at, used[usage_rows[class_id]][which])
+            used_rows = usage_rows[class_id]
+            at, which = stock.rows_of(used_by[used_rows])
+            stock = stock.with_used(at, whole(taken[used_rows, 2])[which])
         stocks[ResourceClassId(class_id)] = stock
     return stocks
 
@@ -322,20 +323,21 @@ def rows_by_class(classes: AmountArray, providers: IndexArray) -> dict[int, NDAr
     return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))
 
 
-def stock_of(
-    resource_class: str, providers: IndexArray, columns: Sequence[AmountArray], ratios: NDArray[Any]
-) -> Stock:
-    """A stock without usages; ``columns`` in the order of ``InventoryRow``."""
-    _, _, totals, reserved, min_units, max_units, step_sizes = columns
+def stock_of(resource_class: str, providers: IndexArray, offered: NDArray[np.float64]) -> Stock:
+    """A stock without usages; the columns of ``offered`` are those of ``InventoryRow``."""
+    totals, reserved, min_units, max_units, step_sizes = (
+        frozen(whole(offered[:, position])) for position in range(2, 7)
+    )
+    ratios = frozen(offered[:, 7].copy())
     return Stock(
         resource_class=resource_class,
         providers=frozen(providers),
-        totals=frozen(totals),
-        reserved=frozen(reserved),
-        min_units=frozen(min_units),
-        max_units=frozen(max_units),
-        step_sizes=frozen(step_sizes),
-        allocation_ratios=frozen(ratios),
+        totals=totals,
+        reserved=reserved,
+        min_units=min_units,
+        max_units=max_units,
+        step_sizes=step_sizes,
+        allocation_ratios=ratios,
         capacities=frozen(capacities(totals, reserved, ratios)),
         used=frozen(np.zeros(providers.size, dtype=np.int64)),
     )
