@@ -5,12 +5,13 @@ import ipaddress
 import random
 import socket
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 from wsgiref.types import WSGIApplication
 
 from oslo_middleware import CORS, HTTPProxyToWSGI
 
-from moorage.api.app import build_app
+from moorage.api.app import build_app, log_and_count
 from moorage.api.identity import identity_for
 from moorage.api.metrics_page import with_metrics
 from moorage.api.policy import Policy
@@ -18,17 +19,22 @@ from moorage.api.request_ids import with_request_ids
 from moorage.candidates.request import SearchRules, Strategy
 from moorage.coherence.keeper import Keeper
 from moorage.domain.claim import Absentee
+from moorage.domain.refusals import StoreUnavailable
 from moorage.operations.claim_queue import ClaimQueue
 from moorage.operations.services import Rules, Services
-from moorage.settings import Configuration, DatabaseSettings, Settings, load_settings
+from moorage.settings import (
+    Configuration,
+    DatabaseSettings,
+    Settings,
+    SettingsInvalid,
+    load_settings,
+)
 from moorage.store import migrate
 from moorage.store.store import Store
 from moorage.telemetry.log import (
     configure_log,
     write_error,
     write_event,
-    write_fault,
-    write_request,
     write_warning,
 )
 
@@ -37,21 +43,29 @@ class NoAuthExposed(Exception):
     """noauth2 would be reachable from other machines, and nobody has said that it may be."""
 
 
+class AddressTaken(Exception):
+    """The service cannot listen where it was told to."""
+
+
+OPERATOR_ERRORS: Final = (
+    AddressTaken,
+    NoAuthExposed,
+    SettingsInvalid,
+    StoreUnavailable,
+    migrate.ForeignSchema,
+    migrate.SchemaOutdated,
+)
+"""What an operator can mend; their texts are ours, and hold no secret."""
+
+
 def load_app(configuration: Configuration) -> WSGIApplication:
     """The whole service as one WSGI application, its database open and, if asked for, upgraded."""
     settings = configuration.settings
-    store = open_store(settings.database)
-    if settings.database.upgrade_at_start:
-        migrate.upgrade(store.writer)
+    store = open_ready_store(settings.database)
     identity = identity_for(settings.api.auth_strategy, configuration.options)
     policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
-    application: WSGIApplication = build_app(
-        build_services(store, settings),
-        identify=identity.identify,
-        policy=policy,
-        limits=settings.limits,
-        on_request=write_request,
-        on_fault=write_fault,
+    application = build_app(
+        build_services(store, settings), identity=identity, policy=policy, limits=settings.limits
     )
     return _behind_middleware(identity.wrap(application), configuration)
 
@@ -66,13 +80,24 @@ def open_store(database: DatabaseSettings) -> Store:
     return Store.open(database.url, **given)
 
 
+def open_ready_store(database: DatabaseSettings) -> Store:
+    """The site's database, found to have the tables that this version needs.
+
+    Raises:
+        migrate.SchemaOutdated: it has not, and is not to be upgraded at start.
+        migrate.ForeignSchema: it has, and cannot be upgraded.
+    """
+    store = open_store(database)
+    if database.upgrade_at_start:
+        migrate.upgrade(store, at=_utc_now())
+    else:
+        migrate.make_ready(store, at=_utc_now())
+    return store
+
+
 def upgrade_database(database: DatabaseSettings) -> None:
     """Bring the tables of the site's database up to what this version needs."""
-    store = open_store(database)
-    try:
-        migrate.upgrade(store.writer)
-    finally:
-        store.close()
+    open_ready_store(replace(database, upgrade_at_start=True)).close()
 
 
 def build_services(store: Store, settings: Settings) -> Services:
@@ -107,9 +132,11 @@ def load_process_app() -> WSGIApplication:
         log = configuration.settings.log
         configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
         return load_app(configuration)
+    except OPERATOR_ERRORS as error:
+        write_warning("the service cannot start", reason=str(error))
     except Exception as error:  # noqa: BLE001 - see above
         write_error("the service cannot start", error)
-        sys.exit(1)
+    sys.exit(1)
 
 
 def check_binding(settings: Settings, host: str) -> None:
@@ -129,6 +156,26 @@ def check_binding(settings: Settings, host: str) -> None:
     )
 
 
+def check_free(host: str, port: int) -> None:
+    """Refuse to listen where something else already does.
+
+    The workers share their address, so without this a second service would start beside the
+    first and take every other request from it.
+
+    Raises:
+        AddressTaken: the address is not this machine's, or something listens there.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise AddressTaken(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address, or every address of a name, is of this machine alone."""
     try:
@@ -146,7 +193,7 @@ def _behind_middleware(
     if api.cors_enabled:
         application = CORS(application, options)
     if api.auth_strategy == "keystone":
-        application = with_request_ids(application, on_request=write_request)
+        application = with_request_ids(application, on_request=log_and_count)
     if api.metrics_enabled:
         application = with_metrics(application)
     if api.proxy_headers_enabled:

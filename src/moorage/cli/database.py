@@ -27,8 +27,12 @@ def status() -> None:
 
     store = open_store(load_settings().settings.database)
     try:
-        found = migrate.status(store.writer)
+        found = migrate.status(store)
     finally:
         store.close()
-    Console().print(found)
-    sys.exit(0)
+    say = Console(highlight=False).print
+    say(f"revision of the database: {found.found or 'none'}")
+    say(f"revision this version needs: {found.wanted}")
+    if not found.current:
+        say("run moorage db upgrade")
+        sys.exit(1)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from moorage import __version__
 from moorage.cli import database, demo, policy, serving
-from moorage.settings import SettingsInvalid
+from moorage.telemetry.redact import error_told
 
 app = typer.Typer(
     help="The books of a compute cloud: OpenStack Placement's API.",
@@ -48,9 +48,20 @@ def choose_configuration(
 
 
 def main() -> None:
-    """Run the command line; what an operator can mend is told in one line."""
+    """Run the command line. What goes wrong is told in one line, never with a traceback."""
     try:
         app()
-    except SettingsInvalid as error:
-        Console(stderr=True).print(f"moorage: {error}", style="red", highlight=False, markup=False)
+    except Exception as error:  # noqa: BLE001 - the end of the program
+        Console(stderr=True).print(f"moorage: {_told(error)}", style="red", markup=False)
         sys.exit(1)
+
+
+def _told(error: Exception) -> str:
+    """Our own words about what an operator can mend; of anything else its type and place."""
+    from moorage.serve import OPERATOR_ERRORS  # noqa: PLC0415 - slow to import
+
+    if isinstance(error, OPERATOR_ERRORS):
+        return str(error)
+    facts = error_told(error)
+    causes = "".join(f", from {cause}" for cause in facts.get("causes", ()))
+    return f"{facts['error']}{causes}, in {facts['places'][-1]}"

@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from granian import Granian
 from granian.constants import Interfaces
-from rich.console import Console
+from granian.log import LogLevels
 
 from moorage.settings import CONFIG_FILE_VARIABLE, Configuration, load_settings
 from moorage.telemetry.log import SERVER_LOG, configure_log, write_event
@@ -40,17 +39,16 @@ def serve(
 ) -> None:
     """Serve the API until told to stop (SIGTERM or Ctrl-C); requests in work are finished."""
     # Imported here: the rest of the command line need not wait for the whole service.
-    from moorage.serve import NoAuthExposed, check_binding  # noqa: PLC0415
+    from moorage.serve import check_binding, check_free, open_ready_store  # noqa: PLC0415
 
     configuration = load_settings()
     log = configuration.settings.log
-    try:
-        check_binding(configuration.settings, host)
-    except NoAuthExposed as error:
-        Console(stderr=True).print(f"moorage: {error}", style="red", highlight=False, markup=False)
-        sys.exit(1)
+    check_binding(configuration.settings, host)
+    check_free(host, port)
     configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
-    _upgrade_once(configuration)
+    # The tables are seen to before any worker starts, so that the workers need not race for it.
+    open_ready_store(configuration.settings.database).close()
+    os.environ[_UPGRADE_VARIABLE] = "false"
     # Workers start from nothing: no connection, lock or counter of this process reaches them.
     multiprocessing.set_start_method("spawn", force=True)
     server = Granian(
@@ -64,20 +62,13 @@ def serve(
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_S_MAX,
+        log_level=LogLevels.error,
         log_dictconfig=SERVER_LOG,
     )
     with _shared_metrics(configuration):
         write_event("serving", host=host, port=port, workers=workers, threads=threads)
         server.serve()
-
-
-def _upgrade_once(configuration: Configuration) -> None:
-    """Bring the tables up to date before any worker starts, so that they need not race for it."""
-    from moorage.serve import upgrade_database  # noqa: PLC0415
-
-    if configuration.settings.database.upgrade_at_start:
-        upgrade_database(configuration.settings.database)
-    os.environ[_UPGRADE_VARIABLE] = "false"
+    write_event("stopped")
 
 
 @contextlib.contextmanager

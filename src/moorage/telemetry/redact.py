@@ -9,7 +9,7 @@ import re
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Final
+from typing import Any, Final
 
 METHODS: Final = frozenset(
     ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")
@@ -53,7 +53,7 @@ def place_told(filename: str, line: int, function: str) -> str:
     return f"{parts[-1] if parts else '?'}:{line} {function}"
 
 
-def error_told(error: BaseException) -> dict[str, object]:
+def error_told(error: BaseException) -> dict[str, Any]:
     """An exception as facts: its type, the types of its causes, and the places it came through.
 
     Neither its message nor its arguments: those may hold SQL parameters, URLs or tokens.
@@ -63,7 +63,7 @@ def error_told(error: BaseException) -> dict[str, object]:
     while step is not None and len(kinds) < _CAUSES_MAX:
         kinds.append(f"{type(step).__module__}.{type(step).__qualname__}")
         step = step.__cause__ or step.__context__
-    told: dict[str, object] = {"error": kinds[0], "places": _places(error.__traceback__)}
+    told: dict[str, Any] = {"error": kinds[0], "places": _places(error.__traceback__)}
     if len(kinds) > 1:
         told["causes"] = kinds[1:]
     return told
