@@ -153,7 +153,8 @@ class Pipeline:
             return
         project_id = None
         if route.targets_project:
-            project_id = parse_query(environ.get("QUERY_STRING", "")).last("project_id")
+            # A query that names no project is not about the caller's own, but about nobody's.
+            project_id = parse_query(environ.get("QUERY_STRING", "")).last("project_id") or ""
         self.policy.check(caller, route.rule, project_id)
 
     def _read_body(self, environ: Environ) -> bytes:
