@@ -7,12 +7,11 @@ Candidates are plain values here: a frozenset of (provider, class, amount) and a
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from tests.candidates.forest import CLASS_NAMES, TRAIT_NAMES, Node, root_of, uuid_of
-
 from moorage.candidates.request import CandidatesRequest, GroupPolicy, RequestGroup
 from moorage.domain.ids import SHARING_TRAIT
 from moorage.domain.provider import ProviderFilter
 from moorage.domain.refusals import UnknownResourceClass, UnknownTraits
+from tests.candidates.forest import CLASS_NAMES, TRAIT_NAMES, Node, root_of, uuid_of
 
 Placing = tuple[tuple[str, int, int], ...]
 """One way to serve a group: (class, provider, amount); the class is empty where none is asked."""

@@ -5,12 +5,12 @@ from typing import Final
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from tests.candidates.forest import AGGREGATES, CLASSES, TRAITS, Node, uuid_of
 
 from moorage.candidates.request import CandidatesRequest, GroupPolicy, RequestGroup
 from moorage.domain.ids import SHARING_TRAIT, AggregateUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.domain.provider import ProviderFilter
+from tests.candidates.forest import AGGREGATES, CLASSES, TRAITS, Node, uuid_of
 
 CASES_DEFAULT: Final = 250
 CASES: Final = int(os.environ.get("MOORAGE_CASES", str(CASES_DEFAULT)))

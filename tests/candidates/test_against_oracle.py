@@ -6,16 +6,6 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.candidates.forest import TRAIT_NAMES, Node, snapshot_of, uuid_of
-from tests.candidates.oracle import Oracle, PlainCandidate
-from tests.candidates.strategies import (
-    filters,
-    forests,
-    requests,
-    thorough,
-    wide_requests,
-    wide_trees,
-)
 
 from moorage.candidates.filter import filter_providers
 from moorage.candidates.request import (
@@ -27,6 +17,16 @@ from moorage.candidates.request import (
 from moorage.candidates.search import find_candidates
 from moorage.domain.provider import ProviderFilter
 from moorage.domain.refusals import Refusal
+from tests.candidates.forest import TRAIT_NAMES, Node, snapshot_of, uuid_of
+from tests.candidates.oracle import Oracle, PlainCandidate
+from tests.candidates.strategies import (
+    filters,
+    forests,
+    requests,
+    thorough,
+    wide_requests,
+    wide_trees,
+)
 
 NUMBERS = {uuid_of(number): number for number in range(20)}
 RULES = SearchRules()

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from tests.candidates.forest import AGGREGATES, Node, snapshot_of, uuid_of
 
 from moorage.candidates.request import (
     CandidatesAnswer,
@@ -19,6 +18,7 @@ from moorage.candidates.search import find_candidates
 from moorage.domain.ids import SHARING_TRAIT, AggregateUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import UnknownResourceClass, UnknownTraits
+from tests.candidates.forest import AGGREGATES, Node, snapshot_of, uuid_of
 
 HERE, THERE, ELSEWHERE = (AggregateUuid(uuid) for uuid in AGGREGATES)
 A, B = frozenset({"CUSTOM_A"}), frozenset({"CUSTOM_B"})

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.candidates.forest import AGGREGATES, AT, Node, snapshot_of, uuid_of
 
 from moorage.candidates.columns import CAPACITY_COLUMN_MAX, Links, Stock
 from moorage.candidates.filter import filter_providers
@@ -16,6 +15,7 @@ from moorage.candidates.snapshot import Snapshot, UsageRow
 from moorage.domain.ids import AMOUNT_MAX
 from moorage.domain.inventory import Inventory
 from moorage.domain.provider import Provider, ProviderFilter
+from tests.candidates.forest import AGGREGATES, AT, Node, snapshot_of, uuid_of
 
 HOST = Node(
     inventories={"VCPU": Inventory(total=8), "DISK_GB": Inventory(total=8)},
