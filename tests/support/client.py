@@ -157,17 +157,17 @@ class Client:
     def __init__(
         self, transport: Transport, *, microversion: str | None = None, token: str | None = "admin"
     ) -> None:
-        self._transport = transport
+        self.transport = transport
         self.microversion = microversion
         self.token = token
 
     def at(self, microversion: str | None) -> "Client":
         """The same client at another microversion."""
-        return Client(self._transport, microversion=microversion, token=self.token)
+        return Client(self.transport, microversion=microversion, token=self.token)
 
     def as_user(self, token: str | None) -> "Client":
         """The same client with another token, or none."""
-        return Client(self._transport, microversion=self.microversion, token=token)
+        return Client(self.transport, microversion=self.microversion, token=token)
 
     def send(
         self,
@@ -190,7 +190,7 @@ class Client:
         if content:
             outgoing["Content-Type"] = "application/json"
         outgoing |= dict(headers or {})
-        return self._transport(method, target, outgoing, content)
+        return self.transport(method, target, outgoing, content)
 
     def get(self, target: str, **more: Any) -> Answer:
         return self.send("GET", target, **more)

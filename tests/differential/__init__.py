@@ -1,0 +1,1 @@
+"""Moorage and upstream's service side by side, given the same requests."""

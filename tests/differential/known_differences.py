@@ -1,0 +1,219 @@
+"""Every way in which Moorage answers differently from upstream on purpose.
+
+docs/reference/differences.md carries the same list. A difference that no entry here explains fails
+the differential test.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tests.differential.steps import Request
+from tests.support.client import Answer
+
+
+@dataclass
+class Memory:
+    """What has happened so far that explains later answers.
+
+    ``orphans``: consumers that upstream has left behind without allocations.
+    """
+
+    orphans: set[str] = field(default_factory=set)
+
+    def note(self, request: Request, theirs: Answer) -> None:
+        """Remember the consumers that upstream may have left behind with this answer."""
+        if request.path.startswith("/allocations/") and request.method == "PUT":
+            self.orphans.add(request.path.rpartition("/")[2])
+        elif request.path in ("/allocations", "/reshaper") and request.method == "POST":
+            body = request.json
+            if request.path == "/reshaper" and isinstance(body, dict):
+                body = body.get("allocations")
+            if isinstance(body, dict):
+                self.orphans |= set(body)
+
+    def names_orphan(self, request: Request) -> bool:
+        text = request.target + request.body.decode("utf-8", errors="replace")
+        return any(orphan in text for orphan in self.orphans)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One deliberate difference.
+
+    ``explains`` is asked only where the answers differ. ``part``: the start of the lines (see
+    compare.py) that it can explain; the empty text stands for all. ``reason`` is the line for
+    operators.
+    """
+
+    name: str
+    reason: str
+    explains: Callable[[Request, Answer, Answer, Memory], bool]
+    part: str = ""
+
+
+def explain(
+    line: str, request: Request, ours: Answer, theirs: Answer, memory: Memory
+) -> Difference | None:
+    """The entry that explains a line of difference between two answers, if any does."""
+    for difference in KNOWN_DIFFERENCES:
+        if line.startswith(difference.part) and difference.explains(request, ours, theirs, memory):
+            return difference
+    return None
+
+
+def _upstream_errs(ours: Answer, theirs: Answer) -> bool:
+    return theirs.status >= 500 and ours.status < 500
+
+
+def _is_candidates(request: Request) -> bool:
+    return request.method == "GET" and request.path == "/allocation_candidates"
+
+
+def _huge_amount(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return (
+        _upstream_errs(ours, theirs)
+        and request.method == "GET"
+        and re.search(r":\+?\d{10,}", request.query) is not None
+    )
+
+
+def _sharing_below_root(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return (
+        _upstream_errs(ours, theirs)
+        and _is_candidates(request)
+        and not _huge_amount(request, ours, theirs, memory)
+    )
+
+
+def _amounts_added_up(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    if not _is_candidates(request) or ours.status != 200 or theirs.status != 200:
+        return False
+    asked: list[str] = []
+    for name, text in parse_qsl(request.query):
+        if name.startswith("resources"):
+            asked += {part.partition(":")[0] for part in text.split(",")}
+    if len(asked) == len(set(asked)):
+        return False
+    our_amounts, their_amounts = _amounts(ours.json), _amounts(theirs.json)
+    return sorted(our_amounts) == sorted(their_amounts)
+
+
+def _amounts(body: Any) -> list[str]:
+    """Who would give what class in each candidate, without the amounts."""
+    shapes = []
+    for candidate in body["allocation_requests"]:
+        allocations = candidate["allocations"]
+        pairs: Sequence[tuple[str, Any]]
+        if isinstance(allocations, dict):
+            pairs = list(allocations.items())
+        else:
+            pairs = [(part["resource_provider"]["uuid"], part) for part in allocations]
+        shapes.append(
+            str(sorted((provider, sorted(part["resources"])) for provider, part in pairs))
+            + str(sorted((candidate.get("mappings") or {}).items()))
+        )
+    return shapes
+
+
+def _not_a_number(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return _upstream_errs(ours, theirs) and any(
+        word in request.body for word in (b"NaN", b"Infinity", b"e400", b"e999")
+    )
+
+
+def _odd_inventory(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return (
+        _upstream_errs(ours, theirs)
+        and request.method in ("PUT", "POST")
+        and ("/inventories" in request.path or request.path == "/reshaper")
+    )
+
+
+def _generation_race(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return (
+        _upstream_errs(ours, theirs)
+        and request.method in ("PUT", "DELETE")
+        and request.path.endswith("/traits")
+    )
+
+
+def _orphan_consumer(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return memory.names_orphan(request) and (
+        "consumer generation conflict" in theirs.text or "consumer generation conflict" in ours.text
+    )
+
+
+def _sql_in_conflict(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return (
+        request.method == "POST"
+        and request.path.endswith("/inventories")
+        and ours.status == theirs.status == 409
+        and "[SQL:" in theirs.text
+        and "[SQL:" not in ours.text
+    )
+
+
+def _vary_missing(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return theirs.status >= 400 and "vary" not in theirs.headers
+
+
+KNOWN_DIFFERENCES: Sequence[Difference] = (
+    Difference(
+        "vary-on-every-answer",
+        "Upstream leaves Vary out of some error answers (a 404 for an unknown provider, a 403); "
+        "here every answer that depends on the microversion says so, for the sake of caches.",
+        _vary_missing,
+        part="header vary",
+    ),
+    Difference(
+        "amounts-added-up",
+        "Candidates with one class in two groups and a group_policy other than none: upstream adds "
+        "the amounts up across candidates (resources=PCPU:1,VGPU:1&resources1=PCPU:2 gives PCPU 7 "
+        "instead of 3); Moorage gives the sum of the groups that the provider serves.",
+        _amounts_added_up,
+    ),
+    Difference(
+        "huge-amount",
+        "An amount of more than the database's integers in resources= is a 500 upstream; here "
+        "nothing can serve it, or it is a 400.",
+        _huge_amount,
+    ),
+    Difference(
+        "sharing-below-root",
+        "Candidates with a sharing provider that is not a root are a 500 upstream; here they are "
+        "found.",
+        _sharing_below_root,
+    ),
+    Difference(
+        "not-a-number",
+        "NaN or Infinity as an allocation ratio is a 500 upstream, and a 400 here.",
+        _not_a_number,
+    ),
+    Difference(
+        "odd-inventory",
+        "An inventory that is no object under a lower-case class name, or a number beyond the "
+        "database's, is a 500 upstream, and a 400 here.",
+        _odd_inventory,
+    ),
+    Difference(
+        "generation-race",
+        "A provider's generation that changes while its traits are written can be a 500 upstream; "
+        "here it is a 409.",
+        _generation_race,
+    ),
+    Difference(
+        "orphan-consumer",
+        "A PUT that is refused, or that is empty, for a new consumer leaves the consumer behind "
+        "upstream, so that the next consumer_generation: null gets 409; here nothing is left.",
+        _orphan_consumer,
+    ),
+    Difference(
+        "sql-in-conflict",
+        "The 409 of POST inventories for a class that is there already carries SQL text and "
+        "parameters upstream; here it says what is the matter.",
+        _sql_in_conflict,
+    ),
+)

@@ -1,0 +1,73 @@
+"""Random sequences of requests, answered by Moorage and by upstream's service beside it.
+
+MOORAGE_CASES sets the number of sequences (a few hundred in a long run), MOORAGE_SEED what they are
+made from. Without MOORAGE_CASES the run ends after a minute.
+"""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.differential.make_steps import sequences
+from tests.differential.pair import InProcess, served_pair
+from tests.differential.steps import Step
+
+SEED = int(os.environ.get("MOORAGE_SEED", "20260"))
+CASES = int(os.environ.get("MOORAGE_CASES", "0"))
+DEFAULT_CASES_MAX = 400
+DEFAULT_RUN_S_MAX = 60.0
+STEPS_MAX = 25
+
+_settings = settings(
+    max_examples=CASES or DEFAULT_CASES_MAX,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+
+
+@pytest.fixture(scope="module")
+def in_process(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    return InProcess(tmp_path_factory.mktemp("pairs"))
+
+
+def test_every_answer_agrees_with_upstream(in_process: InProcess) -> None:
+    deadline = time.monotonic() + DEFAULT_RUN_S_MAX
+    seen: Counter[str] = Counter()
+
+    @seed(SEED)
+    @_settings
+    @given(sequences(STEPS_MAX))
+    def play(sequence: list[Step]) -> None:
+        if not CASES and time.monotonic() > deadline and seen["requests"]:
+            return
+        with in_process.fresh_pair() as pair:
+            try:
+                pair.play(sequence)
+            finally:
+                seen.update(pair.explained)
+                seen["requests"] += len(pair.sent)
+
+    play()
+    print(dict(seen))
+    assert seen["requests"] > 500
+
+
+@pytest.mark.slow
+def test_every_answer_agrees_with_upstream_over_http(tmp_path: Path) -> None:
+    @seed(SEED)
+    @settings(_settings, max_examples=5, phases=[Phase.generate])
+    @given(st.data())
+    def play(drawn: st.DataObject) -> None:
+        sequence = drawn.draw(sequences(4 * STEPS_MAX))
+        with served_pair(tmp_path / str(time.monotonic_ns())) as pair:
+            pair.play(sequence)
+
+    play()

@@ -1,0 +1,153 @@
+"""Operations on a real database, without HTTP: for tests of the store and the operations."""
+
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import event, text
+
+from moorage.candidates.request import SearchRules
+from moorage.coherence.keeper import Keeper
+from moorage.domain.claim import Absentee, ConsumerClaim
+from moorage.domain.ids import ConsumerUuid, ProviderUuid
+from moorage.domain.inventory import Inventory
+from moorage.domain.origin import Origin
+from moorage.operations.claim import claim
+from moorage.operations.claim_queue import ClaimQueue
+from moorage.operations.create_provider import create_provider
+from moorage.operations.services import Rules, Services
+from moorage.operations.set_inventories import set_inventories
+from moorage.store import migrate
+from moorage.store.store import Store
+
+ABSENTEE = Absentee("absent-project", "absent-user")
+
+
+def now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def origin() -> Origin:
+    return Origin(f"req-{uuid.uuid4()}", None, "project", "user", now())
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+def open_services(url: str, *, upgrade: bool = True) -> Services:
+    """The operations' services on a database, its schema in place."""
+    store = Store.open(url)
+    if upgrade:
+        migrate.upgrade(store, at=now())
+    return services_on(store)
+
+
+def services_on(store: Store) -> Services:
+    return Services(
+        store=store,
+        keeper=Keeper(store),
+        claims=ClaimQueue(store, ABSENTEE),
+        rules=Rules(ABSENTEE, SearchRules()),
+        clock=now,
+        shuffle=random.shuffle,
+    )
+
+
+def add_host(services: Services, inventories: Mapping[str, Inventory]) -> ProviderUuid:
+    """A new root provider with these inventories."""
+    key = new_uuid()
+    create_provider(services, uuid=key, name=f"host-{key}", parent_uuid=None, origin=origin())
+    set_inventories(
+        services,
+        provider=key,
+        generation=0,
+        inventories=inventories,
+        reserved_may_be_total=True,
+        origin=origin(),
+    )
+    return ProviderUuid(key)
+
+
+def claim_for(
+    consumer: str,
+    resources: Mapping[str, Mapping[str, int]],
+    *,
+    generation: int | None = None,
+    checks: bool = True,
+) -> ConsumerClaim:
+    given = {ProviderUuid(key): dict(held) for key, held in resources.items()}
+    return ConsumerClaim(
+        ConsumerUuid(consumer), given, "project", "user", checks, generation, "INSTANCE"
+    )
+
+
+def hold(services: Services, *claims: ConsumerClaim) -> None:
+    claim(services, claims, origin())
+
+
+@contextmanager
+def counted_statements(services: Services) -> Iterator[list[str]]:
+    """Every statement that the services' connections send meanwhile."""
+    sent: list[str] = []
+
+    def note(_c: Any, _u: Any, statement: str, *_rest: Any) -> None:
+        sent.append(statement)
+
+    engines = (services.store.writer, services.store.reader)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
+
+
+def count_statements(services: Services, work: Callable[[], object]) -> int:
+    with counted_statements(services) as sent:
+        work()
+    return len(sent)
+
+
+def find_faults(services: Services) -> Sequence[str]:
+    """What is wrong with the books: totals that are no sums, rows that miss their partner."""
+    checks = {
+        "a total is not the sum of its allocations": """
+            SELECT u.resource_provider_id FROM moorage_usages u WHERE u.used <>
+              (SELECT COALESCE(SUM(a.used), 0) FROM allocations a
+               WHERE a.resource_provider_id = u.resource_provider_id
+                 AND a.resource_class_id = u.resource_class_id)""",
+        "an inventory has no total": """
+            SELECT i.id FROM inventories i WHERE NOT EXISTS
+              (SELECT 1 FROM moorage_usages u
+               WHERE u.resource_provider_id = i.resource_provider_id
+                 AND u.resource_class_id = i.resource_class_id)""",
+        "a total has no inventory": """
+            SELECT u.resource_provider_id FROM moorage_usages u WHERE NOT EXISTS
+              (SELECT 1 FROM inventories i
+               WHERE u.resource_provider_id = i.resource_provider_id
+                 AND u.resource_class_id = i.resource_class_id)""",
+        "an allocation has no inventory": """
+            SELECT a.id FROM allocations a WHERE NOT EXISTS
+              (SELECT 1 FROM inventories i
+               WHERE a.resource_provider_id = i.resource_provider_id
+                 AND a.resource_class_id = i.resource_class_id)""",
+        "an allocation has no consumer": """
+            SELECT a.id FROM allocations a WHERE NOT EXISTS
+              (SELECT 1 FROM consumers c WHERE c.uuid = a.consumer_id)""",
+        "a consumer holds nothing": """
+            SELECT c.id FROM consumers c WHERE NOT EXISTS
+              (SELECT 1 FROM allocations a WHERE c.uuid = a.consumer_id)""",
+        "a root is not its own root": """
+            SELECT p.id FROM resource_providers p
+            WHERE p.parent_provider_id IS NULL AND p.root_provider_id <> p.id""",
+        "a child has another root than its parent": """
+            SELECT p.id FROM resource_providers p
+            JOIN resource_providers parent ON parent.id = p.parent_provider_id
+            WHERE p.root_provider_id <> parent.root_provider_id""",
+    }
+    return [fault for fault, query in checks.items() if services.store.read(text(query))]
