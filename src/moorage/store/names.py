@@ -43,7 +43,8 @@ _CLASS = query(
     modified_at=DateTime,
 )
 _CLASS_IDS = LockingQuery(
-    "SELECT n.id, n.name FROM resource_classes n WHERE n.name IN :names ORDER BY n.id",
+    "SELECT n.id, n.name FROM resource_classes n {hint} WHERE n.name IN :names ORDER BY n.id",
+    index="uniq_resource_classes0name",
     many=("names",),
 )
 _CLASS_ID_MAX = query("SELECT MAX(n.id) AS highest FROM resource_classes n")
@@ -67,19 +68,21 @@ def read_class(store: Store, name: str) -> Named | None:
 
 def keep_classes(tx: Transaction, names: Iterable[str]) -> dict[str, ResourceClassId]:
     """Ids by name of the classes that exist; none is deleted before this transaction ends."""
-    return _class_ids(tx, names, tx.dialect.keep_rows)
+    return _class_ids(tx, names, _CLASS_IDS.keeping(tx))
 
 
 def lock_class(tx: Transaction, name: str) -> ResourceClassId | None:
     """Take one class for a change or its deletion."""
-    return _class_ids(tx, [name], tx.dialect.lock_rows).get(name)
+    return _class_ids(tx, [name], _CLASS_IDS.locking(tx)).get(name)
 
 
-def _class_ids(tx: Transaction, names: Iterable[str], clause: str) -> dict[str, ResourceClassId]:
+def _class_ids(
+    tx: Transaction, names: Iterable[str], what: TextualSelect
+) -> dict[str, ResourceClassId]:
     wanted = list(names)
     if not wanted:
         return {}
-    rows = tx.execute(_CLASS_IDS.with_clause(clause), {"names": wanted})
+    rows = tx.execute(what, {"names": wanted})
     return {row.name: ResourceClassId(row.id) for row in rows}
 
 
@@ -111,11 +114,14 @@ _TRAITS_BY_NAME = query(
     f"{_TRAIT_COLUMNS} WHERE n.name IN :names ORDER BY n.id", many=("names",), modified_at=DateTime
 )
 _KEEP_TRAITS = LockingQuery(
-    f"{_TRAIT_COLUMNS} WHERE n.name IN :names ORDER BY n.id",
+    f"{_TRAIT_COLUMNS} {{hint}} WHERE n.name IN :names ORDER BY n.id",
+    index="uniq_traits0name",
     many=("names",),
     modified_at=DateTime,
 )
-_LOCK_TRAIT = LockingQuery("SELECT n.id FROM traits n WHERE n.name = :name")
+_LOCK_TRAIT = LockingQuery(
+    "SELECT n.id FROM traits n {hint} WHERE n.name = :name", index="uniq_traits0name"
+)
 _TRAIT_USED = query(
     "SELECT l.trait_id FROM resource_provider_traits l WHERE l.trait_id = :id LIMIT 1"
 )
@@ -166,12 +172,12 @@ def keep_traits(tx: Transaction, names: Iterable[str]) -> dict[str, Named]:
     wanted = list(names)
     if not wanted:
         return {}
-    what = _KEEP_TRAITS.with_clause(tx.dialect.keep_rows)
+    what = _KEEP_TRAITS.keeping(tx)
     return {found.name: found for found in _named(tx.execute(what, {"names": wanted}))}
 
 
 def lock_trait(tx: Transaction, name: str) -> TraitId | None:
-    row = tx.execute(_LOCK_TRAIT.with_clause(tx.dialect.lock_rows), {"name": name}).first()
+    row = tx.execute(_LOCK_TRAIT.locking(tx), {"name": name}).first()
     return None if row is None else TraitId(row.id)
 
 

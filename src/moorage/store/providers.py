@@ -39,8 +39,9 @@ _TREE = query(
     modified_at=DateTime,
 )
 _LOCK = LockingQuery(
-    """SELECT p.id, p.uuid, p.generation FROM resource_providers p
+    """SELECT p.id, p.uuid, p.generation FROM resource_providers p {hint}
        WHERE p.uuid IN :uuids ORDER BY p.id""",
+    index="uniq_resource_providers0uuid",
     many=("uuids",),
 )
 _TAKEN = query(
@@ -154,7 +155,7 @@ def lock_providers(tx: Transaction, uuids: Iterable[str]) -> dict[ProviderUuid, 
     wanted = list(uuids)
     if not wanted:
         return {}
-    what = _LOCK.with_clause(tx.dialect.lock_rows)
+    what = _LOCK.locking(tx)
     return {
         row.uuid: LockedProvider(row.id, row.uuid, Generation(row.generation or 0))
         for row in tx.execute(what, {"uuids": wanted})

@@ -22,21 +22,34 @@ def statement(sql: str, *, many: tuple[str, ...] = ()) -> TextClause:
 
 
 class LockingQuery:
-    """A SELECT that takes the rows it finds until the transaction ends."""
+    """A SELECT that takes the rows it finds until the transaction ends.
 
-    def __init__(self, sql: str, *, many: tuple[str, ...] = (), **types: Any) -> None:
+    ``{hint}`` in its text stands behind the name of the table whose rows are found by ``index``.
+    """
+
+    def __init__(self, sql: str, *, index: str, many: tuple[str, ...] = (), **types: Any) -> None:
         self._sql = sql
+        self._index = index
         self._many = many
         self._types = types
-        self._by_clause: dict[str, TextualSelect] = {}
+        self._by_dialect: dict[tuple[str, bool], TextualSelect] = {}
 
-    def with_clause(self, clause: str) -> TextualSelect:
-        """The statement ending in the dialect's locking clause, which may be empty."""
-        found = self._by_clause.get(clause)
+    def locking(self, tx: Transaction) -> TextualSelect:
+        """The statement that keeps all other writers from the rows."""
+        return self._on(tx, exclusive=True)
+
+    def keeping(self, tx: Transaction) -> TextualSelect:
+        """The statement that keeps the rows as they are; others may keep them too."""
+        return self._on(tx, exclusive=False)
+
+    def _on(self, tx: Transaction, *, exclusive: bool) -> TextualSelect:
+        dialect = tx.dialect
+        found = self._by_dialect.get((dialect.name, exclusive))
         if found is None:
-            found = self._by_clause[clause] = query(
-                f"{self._sql} {clause}", many=self._many, **self._types
-            )
+            clause = dialect.lock_rows if exclusive else dialect.keep_rows
+            sql = self._sql.format(hint=dialect.index_hint(self._index))
+            found = query(f"{sql} {clause}", many=self._many, **self._types)
+            self._by_dialect[dialect.name, exclusive] = found
         return found
 
 

@@ -42,6 +42,9 @@ class Dialect(Protocol):
     def turn(self, connection: Connection) -> AbstractContextManager[None]:
         """Wait until no other process migrates, and keep others waiting meanwhile."""
 
+    def index_hint(self, index: str) -> str:
+        """What follows a table's name to have its rows found by this index, where that matters."""
+
     def rowset(self, columns: Sequence[str]) -> str:
         """A derived table of whole numbers named ``d``, read from the parameter ``:rows``.
 

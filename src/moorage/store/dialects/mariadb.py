@@ -71,6 +71,10 @@ class MariaDB:
         finally:
             connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{MIGRATION_LOCK}')")
 
+    def index_hint(self, index: str) -> str:
+        # A locking read locks what it scans, so it must not choose to scan a small table.
+        return f"FORCE INDEX ({index})"
+
     def rowset(self, columns: Sequence[str]) -> str:
         fields = ", ".join(
             f"{column} BIGINT PATH '$[{place}]'" for place, column in enumerate(columns)
@@ -84,7 +88,12 @@ class MariaDB:
         self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
     ) -> str:
         sets = ", ".join(f"t.{column} = {value}" for column, value in assign.items())
-        return f"UPDATE {table} AS t JOIN {self.rowset(columns)} ON {match} SET {sets}"
+        # In this order each row is found by its key; the other way round the whole table is
+        # scanned and, row by row, locked.
+        return (
+            f"UPDATE {self.rowset(columns)} STRAIGHT_JOIN {table} AS t FORCE INDEX (PRIMARY)"
+            f" ON {match} SET {sets}"
+        )
 
     def trouble(self, error: DBAPIError) -> Trouble:
         if isinstance(error, IntegrityError):

@@ -35,6 +35,9 @@ class PostgreSQL:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         yield
 
+    def index_hint(self, index: str) -> str:
+        return ""
+
     def rowset(self, columns: Sequence[str]) -> str:
         fields = ", ".join(f"{column} bigint" for column in columns)
         # An ordinary text parameter: json_to_recordset wants objects, so rows are objects here.

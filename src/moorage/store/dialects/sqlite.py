@@ -42,6 +42,9 @@ class SQLite:
         """Nothing to do: the transaction holds the write lock since it began."""
         return nullcontext()
 
+    def index_hint(self, index: str) -> str:
+        return ""
+
     def rowset(self, columns: Sequence[str]) -> str:
         fields = ", ".join(
             f"json_extract(value, '$[{place}]') AS {column}" for place, column in enumerate(columns)

@@ -1,0 +1,127 @@
+"""A site's Placement database becomes Moorage's, and can become Placement's again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from moorage.store import migrate
+from moorage.store.store import Store
+from tests.support.app import load
+from tests.support.books import find_faults, now, open_services
+from tests.support.client import Client, over_wsgi
+from tests.support.databases import DatabaseKind
+from tests.support.deployments import Deployment, Subject
+
+HOST = "6a1f0d4e-7c1c-4d7e-9a55-0a3f5d3b9c01"
+INSTANCE = "0f2cbb7e-2e0c-4f0a-8f0e-3c4b0f9a7d02"
+OTHER = "1b7a8e52-55aa-4f5d-a0a6-9b8d7c6e5f03"
+
+
+def client(subject: Subject, url: str, directory: Path) -> Client:
+    app = load(subject, Deployment(directory / subject.value, url))
+    return Client(over_wsgi(app), microversion="1.38")
+
+
+def body(amount: int, generation: int | None) -> dict[str, object]:
+    return {
+        "allocations": {HOST: {"resources": {"VCPU": amount}}},
+        "project_id": "project",
+        "user_id": "user",
+        "consumer_generation": generation,
+        "consumer_type": "INSTANCE",
+    }
+
+
+def populate(service: Client) -> None:
+    assert service.post("/resource_providers", {"name": "host", "uuid": HOST}).status == 200
+    inventory = {"resource_provider_generation": 0, "inventories": {"VCPU": {"total": 8}}}
+    assert service.put(f"/resource_providers/{HOST}/inventories", inventory).status == 200
+    assert service.put(f"/allocations/{INSTANCE}", body(3, None)).status == 204
+
+
+def test_a_placement_database_is_adopted_and_given_back(
+    database_kind: DatabaseKind,
+    fresh_database: Callable[[DatabaseKind], str],
+    tmp_path: Path,
+) -> None:
+    url = fresh_database(database_kind)
+    populate(client(Subject.PEER, url, tmp_path))
+
+    ours = client(Subject.MOORAGE, url, tmp_path)
+    usages = f"/resource_providers/{HOST}/usages"
+    assert ours.get(usages).json["usages"] == {"VCPU": 3}
+    assert ours.put(f"/allocations/{OTHER}", body(6, None)).status == 409
+    assert ours.put(f"/allocations/{OTHER}", body(5, None)).status == 204
+    assert ours.put("/traits/CUSTOM_NEW").status == 201
+    assert ours.put("/resource_classes/CUSTOM_NEW").status == 201
+
+    theirs = client(Subject.PEER, url, tmp_path)
+    assert theirs.get(usages).json["usages"] == {"VCPU": 8}
+    held = theirs.get(f"/allocations/{OTHER}").json
+    assert held["consumer_generation"] == 1
+    assert held["consumer_type"] == "INSTANCE"
+    assert theirs.put(f"/allocations/{OTHER}", body(1, 1)).status == 204
+
+
+def test_totals_are_counted_anew_after_another_service_wrote(
+    fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    url = fresh_database(DatabaseKind.SQLITE)
+    populate(client(Subject.MOORAGE, url, tmp_path))
+    theirs = client(Subject.PEER, url, tmp_path)
+    assert theirs.put(f"/allocations/{OTHER}", body(2, None)).status == 204
+    services = open_services(url)
+    assert find_faults(services) == ["a total is not the sum of its allocations"]
+    migrate.upgrade(services.store, at=now(), count_anew=True)
+    assert find_faults(services) == []
+
+
+def test_upstream_runs_on_a_database_that_moorage_made(
+    database_kind: DatabaseKind,
+    fresh_database: Callable[[DatabaseKind], str],
+    tmp_path: Path,
+) -> None:
+    url = fresh_database(database_kind)
+    populate(client(Subject.MOORAGE, url, tmp_path))
+    # Its own migrations run at the start, and find their mark in place.
+    theirs = client(Subject.PEER, url, tmp_path)
+    assert theirs.get(f"/allocations/{INSTANCE}").json["project_id"] == "project"
+
+
+def test_an_old_placement_schema_is_refused_by_name(
+    fresh_database: Callable[[DatabaseKind], str],
+) -> None:
+    store = Store.open(fresh_database(DatabaseKind.SQLITE))
+    with store.writer.begin() as connection:
+        connection.execute(text("CREATE TABLE resource_providers (id INTEGER PRIMARY KEY)"))
+    with pytest.raises(migrate.ForeignSchema, match="placement-manage db sync"):
+        migrate.upgrade(store, at=now())
+
+
+def test_a_database_without_our_schema_is_not_served(
+    fresh_database: Callable[[DatabaseKind], str],
+) -> None:
+    store = Store.open(fresh_database(DatabaseKind.SQLITE))
+    with pytest.raises(migrate.SchemaOutdated, match="moorage db upgrade"):
+        migrate.make_ready(store, at=now())
+
+
+def test_the_migrations_make_the_tables_that_the_code_works_with(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
+) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from moorage.store.tables import metadata
+
+    store = Store.open(fresh_database(database_kind))
+    migrate.upgrade(store, at=now())
+    ours = set(metadata.tables)
+    with store.reader.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_object": lambda _o, name, kind, *_: kind != "table" or name in ours},
+        )
+        assert compare_metadata(context, metadata) == []

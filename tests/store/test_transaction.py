@@ -1,0 +1,217 @@
+"""The retry loop: what is tried again, what is not, and what a lost database does."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from moorage.domain.refusals import Refusal, StoreUnavailable, UnknownProvider
+from moorage.operations.services import Services
+from moorage.store.dialects import Trouble
+from moorage.store.store import Store
+from moorage.store.transaction import Patience, StaleView, Transaction
+from tests.support.books import now, open_services
+from tests.support.databases import DatabaseKind
+
+COUNT = text("SELECT COUNT(*) FROM projects")
+ADD = text("INSERT INTO projects (external_id, created_at) VALUES (:name, :at)")
+
+
+@pytest.fixture
+def services(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
+) -> Iterator[Services]:
+    found = open_services(fresh_database(database_kind))
+    yield found
+    found.store.close()
+
+
+def add(tx: Transaction, name: str) -> None:
+    tx.execute(ADD, {"name": name, "at": now()})
+
+
+def test_a_stale_view_starts_the_work_anew_from_nothing(services: Services) -> None:
+    runs: list[int] = []
+
+    def attempt(tx: Transaction) -> int:
+        runs.append(1)
+        add(tx, "x")
+        if len(runs) < 3:
+            raise StaleView
+        return int(tx.execute(COUNT).scalar_one())
+
+    assert services.store.run(attempt) == 1
+    assert len(runs) == 3
+
+
+def test_a_refusal_is_not_tried_again_and_leaves_nothing(services: Services) -> None:
+    runs: list[int] = []
+
+    def attempt(tx: Transaction) -> None:
+        runs.append(1)
+        add(tx, "x")
+        raise UnknownProvider("host")
+
+    with pytest.raises(Refusal):
+        services.store.run(attempt)
+    assert len(runs) == 1
+    assert services.store.read(COUNT)[0][0] == 0
+
+
+def test_a_row_that_another_inserted_first_starts_the_work_anew(services: Services) -> None:
+    runs: list[int] = []
+
+    def attempt(tx: Transaction) -> None:
+        runs.append(1)
+        add(tx, "same" if len(runs) == 1 else "other")
+
+    services.store.run(lambda tx: add(tx, "same"))
+    services.store.run(attempt)
+    assert len(runs) == 2
+
+
+def test_a_fault_of_ours_is_raised_at_once(services: Services) -> None:
+    runs: list[int] = []
+
+    def attempt(tx: Transaction) -> None:
+        runs.append(1)
+        tx.execute(text("SELECT nonsense FROM nowhere"))
+
+    with pytest.raises(Exception, match="nowhere"):
+        services.store.run(attempt)
+    assert len(runs) == 1
+
+
+def test_endless_conflicts_end_with_the_budget(services: Services) -> None:
+    def attempt(_tx: Transaction) -> None:
+        raise StaleView
+
+    impatient = Store(
+        writer=services.store.writer,
+        reader=services.store.reader,
+        dialect=services.store.dialect,
+        patience=Patience(budget_s=0.2),
+    )
+    with pytest.raises(StoreUnavailable):
+        impatient.run(attempt)
+
+
+def test_two_writers_of_the_same_rows_in_opposite_order_both_finish(services: Services) -> None:
+    services.store.run(lambda tx: (add(tx, "a"), add(tx, "b")))
+    touch = text("UPDATE projects SET updated_at = :at WHERE external_id = :name")
+    meet = threading.Barrier(2, timeout=5)
+    failures: list[BaseException] = []
+
+    def work(first: str, second: str) -> None:
+        met = False
+
+        def attempt(tx: Transaction) -> None:
+            nonlocal met
+            tx.execute(touch, {"name": first, "at": now()})
+            if not met:
+                met = True
+                try:
+                    meet.wait()
+                except threading.BrokenBarrierError:
+                    pass  # one writer at a time: the other cannot come here
+            tx.execute(touch, {"name": second, "at": now()})
+
+        try:
+            services.store.run(attempt)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=names) for names in (("a", "b"), ("b", "a"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+class TestLostConnections:
+    """A server that ends our connections, as in a restart or a failover."""
+
+    @pytest.fixture(
+        params=[
+            pytest.param(DatabaseKind.POSTGRESQL, marks=pytest.mark.postgresql),
+            pytest.param(DatabaseKind.MARIADB, marks=pytest.mark.mariadb),
+        ],
+        ids=lambda kind: kind.value,
+    )
+    def lossy(
+        self, request: pytest.FixtureRequest, fresh_database: Callable[[DatabaseKind], str]
+    ) -> Iterator[Services]:
+        found = open_services(fresh_database(request.param))
+        yield found
+        found.store.close()
+
+    def cut(self, services: Services) -> None:
+        """End every connection but the one that says so."""
+        with services.store.writer.connect() as connection:
+            if services.store.dialect.name == "postgresql":
+                connection.exec_driver_sql(
+                    """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+                )
+                return
+            rows = connection.exec_driver_sql(
+                """SELECT id FROM information_schema.processlist
+                   WHERE db = DATABASE() AND id <> CONNECTION_ID()"""
+            ).all()
+            for (number,) in rows:
+                connection.exec_driver_sql(f"KILL CONNECTION {number}")
+
+    def test_a_read_is_tried_again_on_a_new_connection(self, lossy: Services) -> None:
+        lossy.store.read(COUNT)
+        self.cut(lossy)
+        assert lossy.store.read(COUNT)[0][0] == 0
+
+    def test_a_write_that_lost_its_connection_is_done_once(self, lossy: Services) -> None:
+        runs: list[int] = []
+
+        def attempt(tx: Transaction) -> None:
+            runs.append(1)
+            add(tx, "x")
+            if len(runs) == 1:
+                self.cut(lossy)
+            tx.execute(COUNT)
+
+        lossy.store.run(attempt)
+        assert len(runs) == 2
+        assert lossy.store.read(COUNT)[0][0] == 1
+
+    def test_a_connection_lost_at_commit_is_told_not_repeated(self, lossy: Services) -> None:
+        runs: list[int] = []
+
+        def attempt(tx: Transaction) -> None:
+            runs.append(1)
+            add(tx, "x")
+            self.cut(lossy)
+
+        with pytest.raises(StoreUnavailable):
+            lossy.store.run(attempt)
+        assert len(runs) == 1
+
+
+def test_a_server_that_is_away_is_told_as_such() -> None:
+    store = Store.open("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    with pytest.raises(StoreUnavailable):
+        store.read(COUNT)
+    with pytest.raises(StoreUnavailable):
+        store.run(lambda tx: add(tx, "x"))
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: object) -> None:
+    services = open_services(f"sqlite:///{tmp_path}/books.db")
+
+    def attempt(tx: Transaction) -> None:
+        tx.connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        for number in range(10_000):
+            add(tx, f"{number:0200d}")
+
+    with pytest.raises(StoreUnavailable):
+        services.store.run(attempt)
+    assert services.store.read(COUNT)[0][0] == 0
+    assert Trouble.FULL.value
