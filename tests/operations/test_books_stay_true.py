@@ -1,4 +1,4 @@
-"""Random work on the books: after every step they are what a plain model says, and have no fault."""
+"""Random work on the books: after every step they are what a plain model says, without fault."""
 
 import os
 from collections import Counter
