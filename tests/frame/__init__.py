@@ -1,0 +1,1 @@
+"""Settings, identity, policy, log, command line: what stands around the API."""
