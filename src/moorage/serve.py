@@ -127,6 +127,7 @@ def load_process_app() -> WSGIApplication:
     It ends the process where the service cannot start: what went wrong is in the log, and no
     traceback, which might show a connection URL, reaches anyone.
     """
+    configure_log()  # for what goes wrong before the settings say where the log is
     try:
         configuration = load_settings()
         log = configuration.settings.log

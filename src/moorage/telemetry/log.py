@@ -228,4 +228,8 @@ def _console_renderer(stream: BinaryIO) -> Callable[[object, str, MutableMapping
     return render
 
 
-_log: Any = structlog.get_logger()
+# Until a process says where its log goes, it has none: a library does not write to its user's
+# standard output.
+_log: Any = structlog.wrap_logger(
+    structlog.PrintLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+)

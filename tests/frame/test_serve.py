@@ -1,0 +1,166 @@
+"""What stands around the application: who may reach it, tokens, CORS, metrics."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.serve import AddressTaken, NoAuthExposed, check_binding, check_free, is_loopback
+from moorage.settings import load_settings
+from tests.frame.conftest import Lines
+from tests.support.app import moorage_client
+
+PROVIDERS = "/resource_providers"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_is_this_machine_alone(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "no such host", ""])
+def test_everything_else_is_not(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_noauth2_is_refused_beyond_loopback() -> None:
+    settings = load_settings(
+        config_files=(), overrides={("api", "auth_strategy"): "noauth2"}
+    ).settings
+    check_binding(settings, "127.0.0.1")
+    with pytest.raises(NoAuthExposed, match="allow_noauth_beyond_loopback"):
+        check_binding(settings, "0.0.0.0")
+
+
+def test_noauth2_beyond_loopback_can_be_forced() -> None:
+    overrides = {
+        ("api", "auth_strategy"): "noauth2",
+        ("moorage", "allow_noauth_beyond_loopback"): True,
+    }
+    check_binding(load_settings(config_files=(), overrides=overrides).settings, "0.0.0.0")
+
+
+def test_keystone_may_be_reached_from_everywhere() -> None:
+    check_binding(load_settings(config_files=()).settings, "0.0.0.0")
+
+
+def test_a_second_service_on_one_port_is_refused() -> None:
+    with socket.socket() as first:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        first.bind(("127.0.0.1", 0))
+        first.listen()
+        port = first.getsockname()[1]
+        with pytest.raises(AddressTaken, match=str(port)):
+            check_free("127.0.0.1", port)
+    check_free("127.0.0.1", port)
+
+
+def test_a_site_may_let_a_browser_in(tmp_path: Path) -> None:
+    options = {"cors": {"allowed_origin": "http://dashboard"}}
+    client = moorage_client(tmp_path, options=options)
+    answer = client.get(PROVIDERS, headers={"Origin": "http://dashboard"})
+    assert answer.status == 200
+    assert answer.headers["access-control-allow-origin"] == "http://dashboard"
+    assert "OpenStack-API-Version" in answer.headers["access-control-expose-headers"]
+    turned_away = client.as_user(None).get(PROVIDERS, headers={"Origin": "http://dashboard"})
+    assert turned_away.status == 401
+    assert turned_away.headers["access-control-allow-origin"] == "http://dashboard"
+
+
+def test_a_preflight_needs_no_token(tmp_path: Path) -> None:
+    options = {"cors": {"allowed_origin": "http://dashboard"}}
+    answer = (
+        moorage_client(tmp_path, options=options)
+        .as_user(None)
+        .send(
+            "OPTIONS",
+            PROVIDERS,
+            headers={
+                "Origin": "http://dashboard",
+                "Access-Control-Request-Method": "GET",
+                "Access-Control-Request-Headers": "X-Auth-Token",
+            },
+        )
+    )
+    assert answer.status == 200
+    assert answer.headers["access-control-allow-methods"] == "GET"
+
+
+def test_without_the_option_browsers_are_told_nothing(tmp_path: Path) -> None:
+    answer = moorage_client(tmp_path).get(PROVIDERS, headers={"Origin": "http://dashboard"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_metrics_are_told_only_where_the_site_says_so(tmp_path: Path) -> None:
+    hidden = moorage_client(tmp_path / "hidden").as_user(None).get("/metrics")
+    assert hidden.status == 401
+    client = moorage_client(tmp_path / "shown", options={"moorage": {"metrics": True}})
+    client.get(PROVIDERS)
+    shown = client.as_user(None).get("/metrics")
+    assert shown.status == 200
+    assert 'moorage_requests_total{method="GET",route="/resource_providers"' in shown.text
+
+
+def test_a_denial_by_policy_is_answered(tmp_path: Path) -> None:
+    answer = moorage_client(tmp_path).as_user("sam:blue").get(PROVIDERS)
+    assert answer.status == 403
+    told = "Policy does not allow placement:resource_providers:list to be performed."
+    assert told in answer.detail
+
+
+@pytest.fixture
+def keystone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Keystone that knows one token, in place of the middleware's way to ask the real one."""
+    from keystonemiddleware import auth_token
+
+    domain = {"id": "default", "name": "Default"}
+    token = {
+        "token": {
+            "methods": ["password"],
+            "user": {"id": "root", "name": "Root", "domain": domain},
+            "project": {"id": "red", "name": "Red", "domain": domain},
+            "roles": [{"id": "1", "name": "admin"}],
+            "issued_at": "2020-01-01T00:00:00.000000Z",
+            "expires_at": "2999-01-01T00:00:00.000000Z",
+        }
+    }
+
+    def fetch(_self: Any, text: str, **_more: Any) -> Any:
+        if text != "good":
+            raise auth_token._exceptions.InvalidToken
+        return token
+
+    monkeypatch.setattr(auth_token.AuthProtocol, "fetch_token", fetch)
+
+
+KEYSTONE = {
+    "api": {"auth_strategy": "keystone"},
+    "keystone_authtoken": {"www_authenticate_uri": "http://keystone", "memcached_servers": ""},
+}
+
+
+@pytest.mark.usefixtures("keystone")
+def test_keystone_lets_a_good_token_in(tmp_path: Path) -> None:
+    client = moorage_client(tmp_path, options=KEYSTONE)
+    assert client.as_user("good").get(PROVIDERS).status == 200
+
+
+@pytest.mark.usefixtures("keystone")
+@pytest.mark.parametrize("token", ["bad", "admin", None])
+def test_keystone_turns_others_away(tmp_path: Path, token: str | None, lines: Lines) -> None:
+    forged = {"X-User-Id": "root", "X-Roles": "admin", "X-Project-Id": "red"}
+    client = moorage_client(tmp_path, options=KEYSTONE).as_user(token)
+    answer = client.get(PROVIDERS, headers=forged)
+    assert answer.status == 401
+    assert "http://keystone" in answer.headers["www-authenticate"]
+    request_id = answer.headers["x-openstack-request-id"]
+    (line,) = [line for line in lines() if line["event"] == "request"]
+    assert (line["request_id"], line["status"], line["method"]) == (request_id, 401, "GET")
+
+
+@pytest.mark.usefixtures("keystone")
+def test_the_version_document_needs_no_keystone(tmp_path: Path) -> None:
+    answer = moorage_client(tmp_path, options=KEYSTONE).as_user(None).get("/")
+    assert answer.status == 200
+    assert answer.json["versions"][0]["id"] == "v1.0"
