@@ -112,8 +112,8 @@ TITLES: Final = {
     405: "Method Not Allowed",
     406: "Not Acceptable",
     409: "Conflict",
-    413: "Request Entity Too Large",
-    414: "Request-URI Too Long",
+    413: "Content Too Large",
+    414: "URI Too Long",
     415: "Unsupported Media Type",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -171,9 +171,11 @@ def strip_markup(text: str) -> str:
     return _TAG.sub("", _COMMENT.sub("", _BREAK_TAG.sub("\n", text)))
 
 
-def cut(text: str) -> str:
-    """At most ERROR_TEXT_MAX characters of the text."""
-    return text if len(text) <= ERROR_TEXT_MAX else text[: ERROR_TEXT_MAX - 3] + "..."
+def presentable(text: str) -> str:
+    """At most ERROR_TEXT_MAX characters of the text, all of which UTF-8 can hold."""
+    if len(text) > ERROR_TEXT_MAX:
+        text = text[: ERROR_TEXT_MAX - 3] + "..."
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _markup(facts: ErrorFacts, *, escaped: bool) -> str:
@@ -182,8 +184,9 @@ def _markup(facts: ErrorFacts, *, escaped: bool) -> str:
         "method": facts.method,
         "accept": facts.accept,
         "media_type": facts.media_type,
-        "detail": cut(facts.detail),
+        "detail": facts.detail,
     }
+    values = {name: presentable(value) for name, value in values.items()}
     if escaped:
         values = {name: html.escape(value) for name, value in values.items()}
     lead = _LEADS[facts.status].format(**values)
@@ -203,7 +206,7 @@ def render_error(facts: ErrorFacts) -> tuple[bytes, str]:
         text = f"{status}\n\n{strip_markup(_markup(facts, escaped=False))}"
     else:
         return orjson.dumps(_json_document(facts)), form.value
-    return text.encode("utf-8", "replace"), form.value
+    return text.encode(), form.value
 
 
 def _json_document(facts: ErrorFacts) -> dict[str, object]:
@@ -217,7 +220,7 @@ def _json_document(facts: ErrorFacts) -> dict[str, object]:
     error: dict[str, object] = {
         "status": facts.status,
         "title": TITLES[facts.status],
-        "detail": strip_markup(_markup(facts, escaped=False)).encode("utf-8", "replace").decode(),
+        "detail": strip_markup(_markup(facts, escaped=False)),
     }
     if facts.code is not None:
         error["code"] = facts.code

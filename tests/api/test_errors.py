@@ -1,0 +1,222 @@
+"""The wording of refusals, which clients match on."""
+
+import pytest
+
+from moorage.api.errors import ANSWERS, OVERRIDES, tell_refusal
+from moorage.domain import refusals as r
+from moorage.domain.refusals import Refusal
+
+P, C = "5e08ea53-c4c6-448e-9334-ac4953de3cfa", "42a32c07-3eeb-4401-9373-68a8cdca6784"
+
+
+@pytest.mark.parametrize(
+    ("route", "refusal", "status", "detail", "code"),
+    [
+        # Nova retries on this one, by its words before 1.23 and its code since.
+        (
+            "claim",
+            r.ConsumerGenerationConflict(C, 3, 1),
+            409,
+            "consumer generation conflict - expected 3 but got 1",
+            "placement.concurrent_update",
+        ),
+        (
+            "claim",
+            r.ConsumerGenerationConflict(C, None, 5),
+            409,
+            "consumer generation conflict - expected null but got 5",
+            "placement.concurrent_update",
+        ),
+        (
+            "claim",
+            r.ConsumerGenerationConflict(C, 3, None),
+            409,
+            "consumer generation conflict - expected 3 but got None",
+            "placement.concurrent_update",
+        ),
+        # Nova tells a taken name from a provider that it raced itself for.
+        (
+            "create_provider",
+            r.DuplicateProvider(None, "cn1"),
+            409,
+            "Conflicting resource provider name: cn1 already exists.",
+            "placement.duplicate_name",
+        ),
+        (
+            "create_provider",
+            r.DuplicateProvider(P, "cn1"),
+            409,
+            f"Conflicting resource provider uuid: {P} already exists.",
+            "placement.duplicate_name",
+        ),
+        (
+            "update_provider",
+            r.DuplicateProvider(None, "cn1"),
+            409,
+            "Conflicting resource provider cn1 already exists.",
+            "placement.duplicate_name",
+        ),
+        # Nova parses the classes and the provider out of this one.
+        (
+            "set_inventories",
+            r.InventoryInUse(P, ("VCPU", "DISK_GB")),
+            409,
+            f"update conflict: Inventory for 'VCPU, DISK_GB' on resource provider '{P}' in use.",
+            "placement.inventory.inuse",
+        ),
+        (
+            "delete_inventories",
+            r.InventoryInUse(P, ("VCPU",)),
+            409,
+            f"Inventory for 'VCPU' on resource provider '{P}' in use.",
+            "placement.inventory.inuse",
+        ),
+        (
+            "delete_inventory",
+            r.InventoryInUse(P, ("VCPU",)),
+            409,
+            (
+                "Unable to delete inventory of class VCPU: Inventory for 'VCPU' on resource "
+                f"provider '{P}' in use."
+            ),
+            "placement.concurrent_update",
+        ),
+        (
+            "set_inventories",
+            r.ProviderGenerationConflict(P, 5, 4),
+            409,
+            "resource provider generation conflict",
+            "placement.concurrent_update",
+        ),
+        (
+            "set_provider_traits",
+            r.ProviderGenerationConflict(P, 5, 4),
+            409,
+            (
+                "Resource provider's generation already changed. Please update the generation and "
+                "try again."
+            ),
+            "placement.concurrent_update",
+        ),
+        (
+            "reshape",
+            r.ProviderGenerationConflict(P, 5, 4),
+            409,
+            f"resource provider generation conflict for provider {P}: actual: 5, given: 4",
+            "placement.concurrent_update",
+        ),
+        (
+            "claim",
+            r.CapacityExceeded(P, "VCPU", 8, 8, 1),
+            409,
+            (
+                "Unable to allocate inventory: Unable to create allocation for 'VCPU' on resource "
+                f"provider '{P}'. The requested amount would exceed the capacity."
+            ),
+            "placement.undefined_code",
+        ),
+        (
+            "claim",
+            r.UnitsViolated(P, "VCPU", 3),
+            409,
+            (
+                "Unable to allocate inventory: Unable to create allocation for 'VCPU' on resource "
+                f"provider '{P}'. The requested amount would violate inventory constraints."
+            ),
+            "placement.undefined_code",
+        ),
+        (
+            "claim",
+            r.UnknownResourceClass("COWS"),
+            400,
+            f"Unable to allocate inventory for consumer {C}: No such resource class COWS.",
+            "placement.undefined_code",
+        ),
+        (
+            "claim_many",
+            r.UnknownResourceClass("COWS"),
+            400,
+            "Unable to allocate inventory No such resource class COWS.",
+            "placement.undefined_code",
+        ),
+        (
+            "show_resource_class",
+            r.UnknownResourceClass("COWS"),
+            404,
+            "No such resource class COWS.",
+            "placement.undefined_code",
+        ),
+        (
+            "show_inventories",
+            r.UnknownProvider(P),
+            404,
+            f"No resource provider with uuid {P} found : No resource provider with uuid {P} found",
+            "placement.undefined_code",
+        ),
+        (
+            "delete_provider",
+            r.ProviderInUse(P),
+            409,
+            f"Unable to delete resource provider {P}: Resource provider has allocations.",
+            "placement.resource_provider.inuse",
+        ),
+        (
+            "delete_provider",
+            r.ProviderHasChildren(P),
+            409,
+            f"Unable to delete parent resource provider {P}: It has child resource providers.",
+            "placement.resource_provider.cannot_delete_parent",
+        ),
+        (
+            "add_inventory",
+            r.InventoryCapacityInvalid(P, "VCPU", reserved_may_be_total=False),
+            400,
+            (
+                f"Unable to create inventory for resource provider {P}: Invalid inventory for "
+                f"'VCPU' on resource provider '{P}'. The reserved value is greater than or equal to total."
+            ),
+            "placement.undefined_code",
+        ),
+        (
+            "list_providers",
+            r.UnknownTraits(("A", "B")),
+            400,
+            'Invalid trait(s) in "required" parameter: No such trait(s): A, B.',
+            "placement.undefined_code",
+        ),
+        (
+            "reshape",
+            r.UnknownReshapeProvider(P),
+            400,
+            (
+                f"Resource provider {P} in inventories not found: No resource provider with "
+                f"uuid {P} found"
+            ),
+            "placement.resource_provider.not_found",
+        ),
+    ],
+)
+def test_a_refusal_is_told_in_the_words_that_clients_know(
+    route: str, refusal: Refusal, status: int, detail: str, code: str
+) -> None:
+    path = {"uuid": P, "consumer_uuid": C, "resource_class": "VCPU", "name": "N"}
+    problem = tell_refusal(route, refusal, path)
+    assert (problem.status, problem.detail, problem.code) == (status, detail, code)
+
+
+def sample(refusal: type[Refusal]) -> Refusal:
+    """A refusal of the type, all of its fields filled with something."""
+    slots = refusal.__slots__  # type: ignore[attr-defined]
+    plural = ("resource_classes", "names")
+    return refusal(*[("ONE", "TWO") if name in plural else "{braces}" for name in slots])
+
+
+@pytest.mark.parametrize("refusal", ANSWERS, ids=lambda refusal: refusal.__name__)
+def test_every_text_can_be_filled(refusal: type[Refusal]) -> None:
+    path = {"uuid": "u", "consumer_uuid": "c", "resource_class": "{braces}", "name": "n"}
+    routes = [route for route, kind in OVERRIDES if kind is refusal]
+    for route in ["", *routes]:
+        problem = tell_refusal(route, sample(refusal), path)
+        assert problem.detail
+        assert 400 <= problem.status < 500
+        assert problem.code.startswith("placement.")
