@@ -173,7 +173,8 @@ P, C = "5e08ea53-c4c6-448e-9334-ac4953de3cfa", "42a32c07-3eeb-4401-9373-68a8cdca
             400,
             (
                 f"Unable to create inventory for resource provider {P}: Invalid inventory for "
-                f"'VCPU' on resource provider '{P}'. The reserved value is greater than or equal to total."
+                f"'VCPU' on resource provider '{P}'. The reserved value is greater than or equal "
+                "to total."
             ),
             "placement.undefined_code",
         ),
