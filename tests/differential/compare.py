@@ -30,7 +30,7 @@ FIRST_LINE_ONLY = (
     "Invalid microversion: invalid version string",
 )
 # These name several things in the order of a set.
-UNORDERED = ("No such trait", "Inventory for '", "Unable to delete inventory")
+UNORDERED = ("No such trait", "Inventory for '", "Unable to delete inventory", "bad group(s)")
 
 
 def list_differences(ours: Answer, theirs: Answer) -> list[str]:
@@ -77,7 +77,7 @@ def shorten(detail: str) -> str:
         if place >= 0:
             return detail[: place + len(start)]
     if any(start in detail for start in UNORDERED):
-        return " ".join(sorted(re.split(r"[\s,']+", detail)))
+        return " ".join(sorted(re.split(r"[][\s,']+", detail)))
     return " ".join(detail.split())
 
 

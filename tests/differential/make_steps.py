@@ -19,6 +19,9 @@ AGGREGATES = [f"eeeeeeee-0000-4000-8000-00000000000{number}" for number in range
 PROJECTS = ["11111111-0000-4000-8000-000000000000", "project b"]
 USERS = ["22222222-0000-4000-8000-000000000000", "üser"]
 CLASSES = ["VCPU", "MEMORY_MB", "DISK_GB", "VGPU", "CUSTOM_GOLD"]
+# What most providers of a world have, so that claims often meet it.
+COMMON_CLASSES = ["VCPU", "VCPU", "MEMORY_MB"]
+COMMON_PROVIDERS = PROVIDERS[:3]
 TRAITS = ["HW_CPU_X86_AVX", "HW_NIC_ROOT", "CUSTOM_FAST", "CUSTOM_SLOW"]
 SHARING = "MISC_SHARES_VIA_AGGREGATE"
 CUSTOM_CLASSES = ["CUSTOM_GOLD", "CUSTOM_SILVER"]
@@ -65,7 +68,7 @@ def draw_version(draw: Draw, least: int = 0) -> str | None:
     if kind < 9:
         return "1.39"
     if kind < 14:
-        return str(draw(st.sampled_from(BOUNDARIES)))
+        return str(draw(st.sampled_from([one for one in BOUNDARIES if minor_of(one) >= least])))
     if kind < 18:
         return f"1.{draw(st.integers(least, 39))}"
     if kind == 18:
@@ -86,7 +89,7 @@ def minor_of(version: str | None) -> int:
 
 
 def pick_provider(draw: Draw) -> str:
-    return str(pick(draw, PROVIDERS, ODD_UUIDS, 25))
+    return str(pick(draw, [*PROVIDERS, *COMMON_PROVIDERS, *COMMON_PROVIDERS], ODD_UUIDS, 25))
 
 
 def pick_consumer(draw: Draw) -> str:
@@ -94,7 +97,7 @@ def pick_consumer(draw: Draw) -> str:
 
 
 def pick_class(draw: Draw) -> str:
-    return str(pick(draw, CLASSES, ODD_WORDS, 25))
+    return str(pick(draw, [*CLASSES, *COMMON_CLASSES, *COMMON_CLASSES], ODD_WORDS, 40))
 
 
 def pick_trait(draw: Draw) -> str:
@@ -102,7 +105,7 @@ def pick_trait(draw: Draw) -> str:
 
 
 def draw_amount(draw: Draw) -> Any:
-    return pick(draw, [1, 2, 3, 4, 8], [0, -1, 9, 100, 2147483647, 2147483648, 10**20], 15)
+    return pick(draw, [1, 1, 2, 2, 3, 4, 8], [0, -1, 9, 100, 2**31 - 1, 2**31, 10**20], 30)
 
 
 def draw_provider_generation(draw: Draw, provider: str) -> ProviderGeneration:
@@ -132,18 +135,18 @@ def update_provider(draw: Draw) -> Step:
 
 
 def draw_inventory(draw: Draw, *, plain: bool = False) -> dict[str, Any]:
-    inventory: dict[str, Any] = {"total": pick(draw, [4, 8, 10, 16, 1], [0, -1, 2147483648], 30)}
+    inventory: dict[str, Any] = {"total": pick(draw, [8, 4, 10, 16, 1], [0, -1, 2147483648], 30)}
     if plain or draw(st.booleans()):
         return inventory
     for name, usual, odd in (
-        ("reserved", [0, 1, 4], [-1, 10, 16, 2147483648]),
+        ("reserved", [0, 1], [-1, 4, 10, 16, 2147483648]),
         ("min_unit", [1, 2], [0, -1]),
         ("max_unit", [1, 4, 8, 2147483647], [0, 2147483648]),
         ("step_size", [1, 2, 3], [0]),
         ("allocation_ratio", [1.0, 1.5, 16, 0.5], [0, -1.0, 3.5e38, 1e300, "1.0"]),
     ):
         if draw(st.booleans()):
-            inventory[name] = pick(draw, usual, odd, 15)
+            inventory[name] = pick(draw, usual, odd, 30)
     return inventory
 
 
@@ -158,7 +161,9 @@ def add_inventory(draw: Draw) -> Step:
 def set_inventories(draw: Draw, provider: str | None = None, *, plain: bool = False) -> Step:
     provider = provider or pick_provider(draw)
     names = draw(st.lists(st.sampled_from(CLASSES), unique=True, max_size=3))
-    if not plain and rarely(draw, 20):
+    if plain:
+        names = list(dict.fromkeys([*COMMON_CLASSES, *names]))
+    elif rarely(draw, 20):
         names.append(draw(st.sampled_from(ODD_WORDS)))
     body = {
         "resource_provider_generation": draw_provider_generation(draw, provider),
@@ -209,7 +214,14 @@ def set_provider_traits(draw: Draw, provider: str | None = None) -> Step:
 def draw_claim(draw: Draw, consumer: str, minor: int, *, may_empty: bool) -> dict[str, Any]:
     """What a consumer is to hold, in the shape of the microversion."""
     least = 0 if may_empty and rarely(draw, 5) else 1
-    providers = draw(st.lists(st.sampled_from(PROVIDERS), unique=True, min_size=least, max_size=2))
+    providers = draw(
+        st.lists(
+            st.sampled_from([*COMMON_PROVIDERS, *COMMON_PROVIDERS, *PROVIDERS]),
+            unique=True,
+            min_size=least,
+            max_size=2,
+        )
+    )
     if rarely(draw, 25):
         providers.append(draw(st.sampled_from(ODD_UUIDS)))
     resources = {
@@ -229,8 +241,8 @@ def draw_claim(draw: Draw, consumer: str, minor: int, *, may_empty: bool) -> dic
         if body["allocations"] and rarely(draw, 8):
             body["allocations"][providers[0]]["generation"] = draw(st.integers(0, 3))
     if minor >= 8:
-        body["project_id"] = pick(draw, PROJECTS, ["", "x" * 255, "x" * 256], 20)
-        body["user_id"] = pick(draw, USERS, ["", "x" * 255, "x" * 256], 20)
+        body["project_id"] = pick(draw, PROJECTS, ["", "x" * 255, "x" * 256], 50)
+        body["user_id"] = pick(draw, USERS, ["", "x" * 255, "x" * 256], 50)
     if minor >= 28:
         body["consumer_generation"] = ConsumerGeneration(consumer, pick(draw, [0], [1, -1], 12))
     if minor >= 34 and rarely(draw, 5):
@@ -242,7 +254,7 @@ def draw_claim(draw: Draw, consumer: str, minor: int, *, may_empty: bool) -> dic
             )
         )
     if minor >= 38:
-        body["consumer_type"] = pick(draw, TYPES, ["instance", "", "unknown", "X" * 256], 20)
+        body["consumer_type"] = pick(draw, TYPES, ["instance", "", "unknown", "X" * 256], 50)
     return body
 
 
@@ -511,7 +523,7 @@ WEIGHTED = [maker for maker, weight in MAKERS for _ in range(weight)]
 def steps(draw: Draw) -> Step:
     """One request, rarely with a body that is spoiled."""
     step = draw(st.sampled_from(WEIGHTED))(draw)
-    if step.body is not None and rarely(draw, 10):
+    if step.body is not None and rarely(draw, 14):
         spoiling = Spoiling(
             draw(st.sampled_from(["drop", "add", "rename", "replace", "replace"])),
             draw(st.integers(0, 11)),
@@ -529,14 +541,14 @@ def worlds(draw: Draw) -> list[Step]:
     made = [Step("PUT", f"/traits/{name}", "1.39") for name in CUSTOM_TRAITS] + [
         Step("PUT", "/resource_classes/CUSTOM_GOLD", "1.39")
     ]
-    count = draw(st.integers(1, len(PROVIDERS)))
+    count = draw(st.integers(1, len(PROVIDERS))) if rarely(draw, 4) else len(PROVIDERS)
     for number in range(count):
         body: dict[str, Any] = {"name": f"host{number}", "uuid": PROVIDERS[number]}
         if number and draw(st.booleans()):
             body["parent_provider_uuid"] = PROVIDERS[draw(st.integers(0, number - 1))]
         made.append(Step("POST", "/resource_providers", "1.39", body))
     for provider in PROVIDERS[:count]:
-        made.append(set_inventories(draw, provider, plain=draw(st.booleans())))
+        made.append(set_inventories(draw, provider, plain=not rarely(draw, 5)))
         if draw(st.booleans()):
             made.append(set_aggregates(draw, provider))
         if draw(st.booleans()):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 START_S_MAX = 60.0
-STOP_S_MAX = 10.0
+STOP_S_MAX = 25.0
 
 
 class StartFailed(AssertionError):

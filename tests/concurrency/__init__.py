@@ -1,0 +1,1 @@
+"""Many clients at once against few providers, on each database."""
