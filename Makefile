@@ -2,6 +2,7 @@
 # make test    the tests that need nothing but Python
 # make lint    ruff, mypy, import-linter
 # make bench   side by side with a real openstack-placement
+# make bench-check  the workloads with a budget, on both databases; fails where one is missed
 # make lock    the newest versions of all dependencies into requirements/
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint bench lock clean
+.PHONY: run test lint bench bench-check lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -36,6 +37,9 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-check: $(VENV)/.bench
+	$(BIN)/python -m bench --check --database postgresql --database mariadb $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,87 @@
+"""Where a server spends its time, by py-spy (pip install py-spy; it may need root)."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.cpu import list_descendants
+from bench.servers import Contestant
+
+SAMPLES_A_SECOND: Final = 200
+FRAMES_SHOWN: Final = 15
+
+
+class ProfilerMissing(Exception):
+    """There is no py-spy to record with."""
+
+
+class Profile:
+    """Stacks of a server's processes, a file for each, folded as flame graphs want them."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        beside_python = Path(sys.executable).parent / "py-spy"
+        self._program = str(beside_python) if beside_python.exists() else shutil.which("py-spy")
+        if self._program is None:
+            raise ProfilerMissing("py-spy is not installed (pip install py-spy)")
+
+    def watch(self, workload: str) -> Callable[[Contestant], AbstractContextManager[None]]:
+        """Record the server's processes while a block runs."""
+
+        @contextlib.contextmanager
+        def recording(contestant: Contestant) -> Iterator[None]:
+            recorders = [
+                self._record(pid, self._directory / f"{workload}.{pid}.txt")
+                for pid in list_descendants(contestant.pid)
+            ]
+            try:
+                yield
+            finally:
+                for recorder in recorders:
+                    recorder.send_signal(signal.SIGINT)
+                for recorder in recorders:
+                    recorder.wait()
+
+        return recording
+
+    def show(self, workload: str, console: Console) -> None:
+        """Print the frames that most samples were in, by themselves and with what they called."""
+        own: Counter[str] = Counter()
+        below: Counter[str] = Counter()
+        for path in self._directory.glob(f"{workload}.[0-9]*.txt"):
+            for line in path.read_text().splitlines():
+                stack, _, count = line.rpartition(" ")
+                frames = stack.split(";")
+                own[frames[-1]] += int(count)
+                for frame in set(frames):
+                    below[frame] += int(count)
+        total = sum(own.values()) or 1
+        for told, counts in (("self", own), ("with what it calls", below)):
+            table = Table(title=f"{workload}: {told}", title_justify="left")
+            table.add_column("%", justify="right")
+            table.add_column("frame", overflow="fold")
+            for frame, count in counts.most_common(FRAMES_SHOWN):
+                table.add_row(f"{count * 100 / total:.1f}", frame)
+            console.print(table)
+
+    def _record(self, pid: int, path: Path) -> subprocess.Popen[bytes]:
+        assert self._program is not None
+        command = [
+            self._program, "record", "--pid", str(pid), "--format", "raw", "--function",
+            "--nonblocking", "--rate", str(SAMPLES_A_SECOND), "--output", str(path),
+            "--duration", "unlimited",
+        ]  # fmt: skip
+        return subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        )
