@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 run: $(VENV)/.run
 	mkdir -p var
-	OS_API__AUTH_STRATEGY=noauth2 \
+	exec env OS_API__AUTH_STRATEGY=noauth2 \
 	OS_PLACEMENT_DATABASE__CONNECTION=sqlite:///$(CURDIR)/var/moorage.db \
 	OS_PLACEMENT_DATABASE__SYNC_ON_STARTUP=true \
 	$(BIN)/moorage serve --host $(HOST) --port $(PORT) --workers $(WORKERS)
