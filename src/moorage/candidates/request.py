@@ -1,10 +1,21 @@
-"""What a search for allocation candidates asks for, and how it answers."""
+"""What a search for allocation candidates asks for."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from moorage.candidates.answer import Candidate, CandidatesAnswer, ProviderSummary
 from moorage.domain.ids import AggregateUuid, ProviderUuid
+
+__all__ = [
+    "Candidate",
+    "CandidatesAnswer",
+    "CandidatesRequest",
+    "GroupPolicy",
+    "ProviderSummary",
+    "RequestGroup",
+    "SearchRules",
+    "Strategy",
+]
 
 
 class GroupPolicy(Enum):
@@ -67,34 +78,3 @@ class SearchRules:
     candidates_max: int = -1
     strategy: Strategy = Strategy.DEPTH_FIRST
     randomize: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to serve the request.
-
-    ``allocations``: provider uuid -> class name -> units. ``mappings``: suffix -> the providers
-    that serve the group.
-    """
-
-    allocations: Mapping[ProviderUuid, Mapping[str, int]]
-    mappings: Mapping[str, tuple[ProviderUuid, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSummary:
-    """A provider of a tree that a candidate uses: class name -> (capacity, used), in units."""
-
-    uuid: ProviderUuid
-    resources: Mapping[str, tuple[int, int]]
-    traits: tuple[str, ...]
-    parent_uuid: ProviderUuid | None
-    root_uuid: ProviderUuid
-
-
-@dataclass(frozen=True, slots=True)
-class CandidatesAnswer:
-    """The candidates in order, and every provider of the trees that they use."""
-
-    candidates: Sequence[Candidate]
-    summaries: Sequence[ProviderSummary]

@@ -1,35 +1,28 @@
 """Find the candidates for a request: plan the groups, search around the anchors, sum up."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from moorage.candidates.answer import CandidatesAnswer, Form, Run
 from moorage.candidates.columns import IndexArray, Mask
-from moorage.candidates.flat import candidates_alone
 from moorage.candidates.groups import GroupPlan, Slot, common_anchors, plan_group
 from moorage.candidates.names import check_traits
 from moorage.candidates.request import (
-    Candidate,
-    CandidatesAnswer,
     CandidatesRequest,
     GroupPolicy,
-    ProviderSummary,
     SearchRules,
     Strategy,
 )
 from moorage.candidates.snapshot import Snapshot
-from moorage.candidates.summaries import summarize, trees_of
 from moorage.candidates.tree import AnchorSearch, Choice, SearchPlan
-from moorage.domain.ids import ProviderUuid
 from moorage.domain.refusals import UnknownResourceClass, UnknownTraits
 
 Shuffle = Callable[[MutableSequence[Any]], None]
 """Puts a sequence in random order in place, as ``random.shuffle`` does."""
-
-NOTHING = CandidatesAnswer((), ())
 
 
 def find_candidates(
@@ -52,18 +45,19 @@ def find_candidates(
     check_traits(snapshot, request.root_forbidden)
     anchors_allowed = allowed_anchors(snapshot, request)
     if anchors_allowed is not None and not anchors_allowed.any():
-        return NOTHING
+        return CandidatesAnswer(snapshot)
     plans = plan_groups(snapshot, request, anchors_allowed)
     if plans is None:
-        return NOTHING
+        return CandidatesAnswer(snapshot)
     if snapshot.is_flat and len(plans) == 1 and plans[0].slots[0].portions:
         return answer_flat(snapshot, plans[0].slots[0], request, rules, shuffle)
     found = unique_candidates(snapshot, search_plan(snapshot, request, plans), rules.strategy)
-    candidates = list(islice(found, made_max(request, rules, shuffle)))
+    runs: Iterable[Run] = islice(found, made_max(request, rules, shuffle))
     if rules.randomize and shuffle is not None:
-        shuffle(candidates)
-        candidates = candidates[: request.limit]
-    return CandidatesAnswer(candidates, summaries_around(snapshot, request, candidates))
+        sample = list(runs)
+        shuffle(sample)
+        runs = sample[: request.limit]
+    return CandidatesAnswer(snapshot, runs, nested=request.nested)
 
 
 def made_max(request: CandidatesRequest, rules: SearchRules, shuffle: Shuffle | None) -> int | None:
@@ -141,9 +135,7 @@ def search_plan(
     )
 
 
-def unique_candidates(
-    snapshot: Snapshot, plan: SearchPlan, strategy: Strategy
-) -> Iterator[Candidate]:
+def unique_candidates(snapshot: Snapshot, plan: SearchPlan, strategy: Strategy) -> Iterator[Run]:
     """Every candidate once, made when it is asked for."""
     lenders = frozenset(snapshot.sharing.tolist())
     seen: set[tuple[tuple[int, int], ...]] = set()
@@ -154,7 +146,7 @@ def unique_candidates(
             if key in seen:
                 continue
             seen.add(key)
-        yield candidate_of(snapshot, plan.slots, choice)
+        yield run_of(plan.slots, choice)
 
 
 def choices_of(snapshot: Snapshot, plan: SearchPlan, strategy: Strategy) -> Iterator[Choice]:
@@ -194,23 +186,25 @@ def options_around(slots: Sequence[Slot], anchors: IndexArray) -> Iterator[Seque
         yield [providers[first[i] : end[i]].tolist() for providers, first, end in bounds]
 
 
-def candidate_of(snapshot: Snapshot, slots: Sequence[Slot], choice: Choice) -> Candidate:
+def run_of(slots: Sequence[Slot], choice: Choice) -> Run:
     """The candidate that a choice of providers stands for, amounts summed up."""
-    allocations: dict[ProviderUuid, dict[str, int]] = {}
-    served_by: dict[str, set[int]] = {}
+    amounts: dict[int, dict[str, int]] = {}
+    places: dict[str, set[int]] = {}
     for position, slot in enumerate(slots):
-        index = choice[position]
-        served_by.setdefault(slot.suffix, set()).add(index)
-        uuid = ProviderUuid(snapshot.uuids[index])
+        held = amounts.setdefault(choice[position], {})
+        places.setdefault(slot.suffix, set()).add(choice[position])
         for portion in slot.portions:
-            amounts = allocations.setdefault(uuid, {})
             name = portion.stock.resource_class
-            amounts[name] = amounts.get(name, 0) + portion.amount
-    mappings = {
-        suffix: tuple(ProviderUuid(snapshot.uuids[index]) for index in sorted(indices))
-        for suffix, indices in served_by.items()
-    }
-    return Candidate(allocations, mappings)
+            held[name] = held.get(name, 0) + portion.amount
+    place_of = {provider: place for place, provider in enumerate(amounts)}
+    form = Form(
+        amounts=tuple(tuple(held.items()) for held in amounts.values()),
+        mappings=tuple(
+            (suffix, tuple(place_of[provider] for provider in sorted(serving)))
+            for suffix, serving in places.items()
+        ),
+    )
+    return Run(form, np.array([list(amounts)], dtype=np.int32))
 
 
 def answer_flat(
@@ -226,17 +220,9 @@ def answer_flat(
         order: list[int] = providers.tolist()
         shuffle(order)
         providers = np.array(order[: request.limit], dtype=np.int32)
-    candidates = candidates_alone(snapshot, slot, providers.tolist())
-    return CandidatesAnswer(candidates, summarize(snapshot, np.sort(providers)))
-
-
-def summaries_around(
-    snapshot: Snapshot, request: CandidatesRequest, candidates: Sequence[Candidate]
-) -> Sequence[ProviderSummary]:
-    """Summaries of all providers of the trees that give resources to a candidate.
-
-    Before trees were known (1.29): of the providers alone that give resources.
-    """
-    used = {snapshot.positions[uuid] for c in candidates for uuid in c.allocations}
-    providers = np.array(sorted(used), dtype=np.int32)
-    return summarize(snapshot, trees_of(snapshot, providers) if request.nested else providers)
+    form = Form(
+        amounts=(tuple((p.stock.resource_class, p.amount) for p in slot.portions),),
+        mappings=((slot.suffix, (0,)),),
+    )
+    run = Run(form, providers.reshape(-1, 1))
+    return CandidatesAnswer(snapshot, [run], nested=request.nested)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import count
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from moorage.candidates.columns import (
     table,
     whole,
 )
+from moorage.candidates.fragments import FragmentCache
 from moorage.domain.ids import (
     SHARING_TRAIT,
     AggregateUuid,
@@ -32,6 +34,8 @@ from moorage.domain.ids import (
     TraitId,
 )
 from moorage.domain.provider import Provider
+
+_stamps = count(1)
 
 
 class ProviderRow(NamedTuple):
@@ -111,8 +115,10 @@ class Snapshot:
     positions: Mapping[str, int]
     sharing: IndexArray
     has_trees: bool
+    stamps: AmountArray
     # A memo of what roots and aggregates alone decide; copies that keep both may keep it.
     anchors: dict[int, IndexArray] = field(default_factory=dict, repr=False)
+    fragments: FragmentCache = field(default_factory=FragmentCache, repr=False)
 
     @classmethod
     def build(
@@ -165,6 +171,7 @@ class Snapshot:
                 no_providers if sharing_label is None else trait_links.providers_of(sharing_label)
             ),
             has_trees=bool((parents >= 0).any()),
+            stamps=frozen(np.zeros(len(rows), dtype=np.int64)),
         )
 
     def __len__(self) -> int:
@@ -187,6 +194,11 @@ class Snapshot:
             root_uuid=ProviderUuid(self.uuids[self.roots[index]]),
             modified_at=cast(datetime, self.modified[index].item()),
         )
+
+    def stamps_of(self, providers: IndexArray) -> list[int]:
+        """For each position a number that changes with everything about its provider."""
+        stamps: list[int] = self.stamps[providers].tolist()
+        return stamps
 
     def aggregates_of(self, index: int) -> Sequence[AggregateUuid]:
         """The aggregates that the provider at a position is in."""
@@ -239,6 +251,10 @@ class Snapshot:
 
         A usage of a provider or a class without inventory is ignored, as it is in ``build``.
         """
+        usages = list(usages)
+        stamps = self.stamps.copy()
+        touched = positions_in(self.ids, ints((row[0] for row in usages), len(usages)))
+        stamps[touched[touched >= 0]] = next(_stamps)
         by_class: dict[int, list[UsageRow]] = defaultdict(list)
         for row in usages:
             by_class[row.class_id].append(row)
@@ -250,7 +266,7 @@ class Snapshot:
             changed = table(rows, width=3)
             at, which = stock.rows_of(positions_in(self.ids, whole(changed[:, 0])))
             stocks[ResourceClassId(class_id)] = stock.with_used(at, whole(changed[which, 2]))
-        return replace(self, stocks=stocks)
+        return replace(self, stocks=stocks, stamps=frozen(stamps))
 
 
 def place_in_trees(rows: Sequence[ProviderRow], ids: AmountArray) -> tuple[IndexArray, IndexArray]:

@@ -1,0 +1,60 @@
+"""What was rendered of providers, kept as long as nothing about them changes."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from moorage.candidates.columns import IndexArray
+
+if TYPE_CHECKING:
+    from moorage.candidates.snapshot import Snapshot
+
+FRAGMENTS_MAX: Final = 400_000
+"""Fragments that a process keeps; past that it forgets all and makes them anew."""
+
+Make = Callable[[IndexArray], Sequence[bytes]]
+"""Renders providers: one fragment for each position, in their order."""
+
+
+class FragmentCache:
+    """Bytes for each provider and form of rendering, shared by the snapshots of a process.
+
+    A fragment is kept with the stamp that its provider had when it was made. Every change of a
+    provider gives it a new stamp, so that an outdated fragment is never taken, whichever snapshot
+    asks. Entries of a dict are read and written atomically: no lock is needed.
+    """
+
+    def __init__(self) -> None:
+        self._forms: dict[Hashable, dict[int, tuple[int, bytes]]] = {}
+
+    def take(
+        self, snapshot: "Snapshot", form: Hashable, providers: IndexArray, make: Make
+    ) -> list[bytes]:
+        """The fragments of these providers in one form, in their order.
+
+        Args:
+            form: tells apart what is rendered differently; few values, used again and again.
+            make: called once, with the positions of those that have to be rendered now.
+        """
+        known = self._forms.setdefault(form, {})
+        positions = providers.tolist()
+        stamps = snapshot.stamps_of(providers)
+        fragments = [
+            entry[1] if entry is not None and entry[0] == stamp else None
+            for entry, stamp in zip(map(known.get, positions), stamps, strict=True)
+        ]
+        missing = [at for at, fragment in enumerate(fragments) if fragment is None]
+        if missing:
+            self._make_room(len(missing))
+            wanted = [positions[at] for at in missing]
+            made = make(np.array(wanted, dtype=np.int32))
+            for at, position, fragment in zip(missing, wanted, made, strict=True):
+                fragments[at] = fragment
+                known[position] = stamps[at], fragment
+        return [fragment for fragment in fragments if fragment is not None]
+
+    def _make_room(self, count: int) -> None:
+        if count + sum(len(known) for known in self._forms.values()) > FRAGMENTS_MAX:
+            for known in list(self._forms.values()):
+                known.clear()
