@@ -30,10 +30,11 @@ class Victim:
         self._server = server
         self._books = books
         self.client = server.client("1.39")
+        self._dump: dict[str, list[object]] | None = None
 
     def judge(self, request: bytes, *, may_succeed: bool, half_close: bool = False) -> str | None:
         """What is wrong about how a request was received, or None."""
-        before = self._books.dump()
+        before = self._dump or self._books.dump()
         answer = send_bytes(self._server.port, request, half_close=half_close)
         status_max = 200 if may_succeed else 400
         if answer.status is not None and not status_max <= answer.status < 500:
@@ -42,8 +43,11 @@ class Victim:
             return f"took too long: {answer!r}"
         if any(secret in answer.body for secret in SECRETS):
             return f"tells too much: {answer!r}"
-        if not self._succeeded(answer) and self._books.dump() != before:
-            return f"changed the books, though it was refused: {answer!r}"
+        self._dump = None
+        if not self._succeeded(answer):
+            self._dump = self._books.dump()
+            if self._dump != before:
+                return f"changed the books, though it was refused: {answer!r}"
         return None
 
     def check_alive(self) -> None:

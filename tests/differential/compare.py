@@ -46,10 +46,8 @@ def list_differences(ours: Answer, theirs: Answer) -> list[str]:
             found.append(f"header {name}: ours {our_text!r}, theirs {their_text!r}")
     for name in HEADERS_PRESENT:
         if (name in ours.headers) != (name in theirs.headers):
-            found.append(
-                f"header {name}: ours {ours.headers.get(name)!r}, "
-                f"theirs {theirs.headers.get(name)!r}"
-            )
+            who = "ours" if name in ours.headers else "theirs"
+            found.append(f"header {name}: only {who} has it")
     our_body, their_body = simplify(ours), simplify(theirs)
     if our_body != their_body:
         found.append(f"body:\n  ours   {_show(our_body)}\n  theirs {_show(their_body)}")

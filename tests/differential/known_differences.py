@@ -141,6 +141,15 @@ def _odd_class_name(request: Request, ours: Answer, theirs: Answer, memory: Memo
     )
 
 
+def _moved_provider(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return (
+        request.method == "PUT"
+        and re.fullmatch(r"/resource_providers/[^/]+", request.path) is not None
+        and ours.status == theirs.status == 200
+        and "last-modified" not in theirs.headers
+    )
+
+
 def _head(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
     return request.method == "HEAD" and theirs.status >= 400
 
@@ -217,6 +226,13 @@ KNOWN_DIFFERENCES: Sequence[Difference] = (
         "is; here the inventory is validated too, so that the 400 may speak of it instead.",
         _odd_class_name,
         part="body",
+    ),
+    Difference(
+        "last-modified-of-moved-provider",
+        "The first PUT that changes a provider's parent is answered without Last-Modified upstream; "
+        "here it says when it was modified, as every other PUT does.",
+        _moved_provider,
+        part="header last-modified",
     ),
     Difference(
         "head-content-type",

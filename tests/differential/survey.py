@@ -69,7 +69,7 @@ def main(count: int, start: int) -> None:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(sequences(25))
+        @given(sequences(50))
         def play(sequence: list[Step]) -> None:
             with in_process.fresh_pair() as pair:
                 pair.on_disagreement = survey.note

@@ -21,7 +21,7 @@ SEED = int(os.environ.get("MOORAGE_SEED", "20260"))
 CASES = int(os.environ.get("MOORAGE_CASES", "0"))
 DEFAULT_CASES_MAX = 400
 DEFAULT_RUN_S_MAX = 60.0
-STEPS_MAX = 25
+STEPS_MAX = 50
 
 _settings = settings(
     max_examples=CASES or DEFAULT_CASES_MAX,
@@ -66,7 +66,7 @@ def test_every_answer_agrees_with_upstream_over_http(tmp_path: Path) -> None:
     @settings(_settings, max_examples=5, phases=[Phase.generate])
     @given(st.data())
     def play(drawn: st.DataObject) -> None:
-        sequence = drawn.draw(sequences(4 * STEPS_MAX))
+        sequence = drawn.draw(sequences(2 * STEPS_MAX))
         with served_pair(tmp_path / str(time.monotonic_ns())) as pair:
             pair.play(sequence)
 
