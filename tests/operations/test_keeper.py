@@ -52,7 +52,7 @@ def test_a_change_that_commits_after_one_with_a_higher_number_is_not_missed(
     assert found(services) == 2
     slow = services.store.writer.connect()
     opened = slow.begin()
-    tx = Transaction(slow, services.store.dialect)
+    tx = Transaction(slow, services.store.dialect, services.store.memory)
     key = slow.execute(
         text("SELECT id FROM resource_providers WHERE uuid = :uuid"), {"uuid": early}
     ).scalar_one()

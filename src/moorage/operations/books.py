@@ -17,7 +17,6 @@ from moorage.domain.origin import Origin
 from moorage.store.holdings import load_consumers, write_holds, write_usages
 from moorage.store.inventories import Stock, load_stock
 from moorage.store.journal import Entry, write_journals
-from moorage.store.memory import Memory
 from moorage.store.names import ensure_parties, keep_classes
 from moorage.store.providers import LockedProvider, bump_generations, lock_providers
 from moorage.store.transaction import Transaction
@@ -132,7 +131,7 @@ def _known_classes(
     return frozenset(stocked | keep_classes(tx, sorted(asked - stocked)).keys())
 
 
-def write_books(tx: Transaction, books: Books, memory: Memory, *, at: datetime) -> None:
+def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:
     """Write all that was decided on the books.
 
     Raises:
@@ -142,7 +141,6 @@ def write_books(tx: Transaction, books: Books, memory: Memory, *, at: datetime) 
     staying = [hold.after for hold in holds if hold.after is not None]
     parties = ensure_parties(
         tx,
-        memory,
         project_ids={consumer.project_id for consumer in staying},
         user_ids={consumer.user_id for consumer in staying},
         types={consumer.consumer_type for consumer in staying if consumer.consumer_type},

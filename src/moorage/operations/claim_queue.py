@@ -98,7 +98,7 @@ def write_claims(
             books.enter(holds, kind="allocation.set", origin=request.origin)
             outcomes.append(None)
         if books.entries:
-            write_books(tx, books, store.memory, at=requests[0].origin.at)
+            write_books(tx, books, at=requests[0].origin.at)
         return outcomes
 
     return store.run(attempt)

@@ -1,5 +1,6 @@
 """Create a resource provider."""
 
+from moorage.domain.ids import Generation, ProviderUuid
 from moorage.domain.origin import Origin
 from moorage.domain.provider import Provider
 from moorage.domain.refusals import (
@@ -36,9 +37,11 @@ def create_provider(
         parent = _load_parent(tx, parent_uuid)
         if parent_uuid is not None and parent is None:
             raise UnknownParent(uuid, name, creating=True)
-        _check_free(tx, uuid=uuid, name=name)
+        if not tx.first_try:
+            # The first try trusts the database's own guard, which most of the time has no cause.
+            _check_free(tx, uuid=uuid, name=name)
         root = parent if parent is None else load_provider(tx, parent.root_uuid)
-        insert_provider(
+        key = insert_provider(
             tx,
             uuid=uuid,
             name=name,
@@ -46,11 +49,17 @@ def create_provider(
             root_id=None if root is None else root.id,
             at=origin.at,
         )
-        created = load_provider(tx, uuid)
-        assert created is not None
         after = {"name": name, "parent": parent_uuid}
-        write_journal(tx, [Entry("provider.create", uuid, (created.id,), None, after)], origin)
-        return created
+        write_journal(tx, [Entry("provider.create", uuid, (key,), None, after)], origin)
+        return Provider(
+            id=key,
+            uuid=ProviderUuid(uuid),
+            name=name,
+            generation=Generation(0),
+            parent_uuid=None if parent is None else parent.uuid,
+            root_uuid=ProviderUuid(uuid) if root is None else root.uuid,
+            modified_at=origin.at,
+        )
 
     return services.store.run(attempt)
 

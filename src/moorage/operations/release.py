@@ -26,6 +26,6 @@ def release(services: Services, *, consumer: str, origin: Origin) -> None:
             if slot in books.ledger.used:
                 books.ledger.used[slot] -= amount
         books.enter([Hold(key, held_by, None)], kind="allocation.delete", origin=origin)
-        write_books(tx, books, services.store.memory, at=origin.at)
+        write_books(tx, books, at=origin.at)
 
     services.store.run(attempt)

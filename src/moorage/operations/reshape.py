@@ -34,7 +34,7 @@ def reshape(services: Services, request: Reshape, origin: Origin) -> None:
         _enter(books, request, plan, origin)
         insert_inventories(tx, plan.added, at=origin.at)
         update_inventories(tx, plan.changed, at=origin.at)
-        write_books(tx, books, services.store.memory, at=origin.at)
+        write_books(tx, books, at=origin.at)
         for uuid, names in plan.removed.items():
             stock = books.ledger.providers[uuid]
             delete_inventory_rows(tx, stock.id, [stock.class_ids[name] for name in names])

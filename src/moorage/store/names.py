@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import DateTime, Table, TextualSelect, insert, select
 
-from moorage.domain.ids import CUSTOM_CLASS_ID_MIN, ResourceClassId, TraitId
-from moorage.store.memory import Memory, remember
+from moorage.domain.ids import CUSTOM_CLASS_ID_MIN, CUSTOM_PREFIX, ResourceClassId, TraitId
+from moorage.store.memory import remember
 from moorage.store.sql import LockingQuery, query, statement
 from moorage.store.store import Store
 from moorage.store.tables import (
@@ -67,8 +67,17 @@ def read_class(store: Store, name: str) -> Named | None:
 
 
 def keep_classes(tx: Transaction, names: Iterable[str]) -> dict[str, ResourceClassId]:
-    """Ids by name of the classes that exist; none is deleted before this transaction ends."""
-    return _class_ids(tx, names, _CLASS_IDS.keeping(tx))
+    """Ids by name of the classes that exist; none is deleted before this transaction ends.
+
+    Standard classes are never deleted or renamed, so those once seen cost no statement.
+    """
+    wanted = list(names)
+    ids = {name: tx.memory.classes[name] for name in wanted if name in tx.memory.classes}
+    found = _class_ids(tx, [name for name in wanted if name not in ids], _CLASS_IDS.keeping(tx))
+    standard = {name: key for name, key in found.items() if key < CUSTOM_CLASS_ID_MIN}
+    if standard:
+        tx.learned.append(lambda: remember(tx.memory.classes, standard))
+    return ids | found
 
 
 def lock_class(tx: Transaction, name: str) -> ResourceClassId | None:
@@ -168,12 +177,27 @@ def load_trait(tx: Transaction, name: str) -> Named | None:
 
 
 def keep_traits(tx: Transaction, names: Iterable[str]) -> dict[str, Named]:
-    """The traits that exist by name; none of them is deleted before this transaction ends."""
+    """The traits that exist by name; none of them is deleted before this transaction ends.
+
+    Standard traits are never deleted, so those once seen cost no statement.
+    """
     wanted = list(names)
-    if not wanted:
-        return {}
-    what = _KEEP_TRAITS.keeping(tx)
-    return {found.name: found for found in _named(tx.execute(what, {"names": wanted}))}
+    memory = tx.memory.traits
+    kept = {
+        name: Named(memory[name][0], name, memory[name][1]) for name in wanted if name in memory
+    }
+    missing = [name for name in wanted if name not in kept]
+    if not missing:
+        return kept
+    found = _named(tx.execute(_KEEP_TRAITS.keeping(tx), {"names": missing}))
+    standard = {
+        trait.name: (trait.id, trait.modified_at)
+        for trait in found
+        if not trait.name.startswith(CUSTOM_PREFIX)
+    }
+    tx.learned.append(lambda: remember(memory, standard))
+    together = kept | {trait.name: trait for trait in found}
+    return dict(sorted(together.items(), key=lambda item: item[1].id))
 
 
 def lock_trait(tx: Transaction, name: str) -> TraitId | None:
@@ -210,8 +234,9 @@ _FIND_TYPES = _find(consumer_types, "name")
 
 
 def ensure_aggregates(tx: Transaction, uuids: Iterable[str], *, at: datetime) -> dict[str, int]:
-    """Row ids of aggregates by uuid; those that are new are added."""
-    return _ensure(tx, placement_aggregates, "uuid", _FIND_AGGREGATES, uuids, at=at)
+    """Row ids of aggregates by uuid; those that are new are added, and none is ever deleted."""
+    memory = tx.memory.aggregates
+    return _known(tx, memory, placement_aggregates, "uuid", _FIND_AGGREGATES, set(uuids), at=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +250,6 @@ class Parties:
 
 def ensure_parties(
     tx: Transaction,
-    memory: Memory,
     *,
     project_ids: set[str],
     user_ids: set[str],
@@ -234,22 +258,34 @@ def ensure_parties(
 ) -> Parties:
     """Row ids of projects, users and consumer types; no statement for those remembered."""
 
-    def known(
-        kind: dict[str, int], table: Table, column: str, find: TextualSelect, wanted: set[str]
-    ) -> dict[str, int]:
-        ids = {name: kind[name] for name in wanted if name in kind}
-        missing = wanted - ids.keys()
-        if missing:
-            found = _ensure(tx, table, column, find, sorted(missing), at=at)
-            tx.learned.append(lambda: remember(kind, found))
-            ids |= found
-        return ids
-
     return Parties(
-        projects=known(memory.projects, projects, "external_id", _FIND_PROJECTS, project_ids),
-        users=known(memory.users, users, "external_id", _FIND_USERS, user_ids),
-        consumer_types=known(memory.consumer_types, consumer_types, "name", _FIND_TYPES, types),
+        projects=_known(
+            tx, tx.memory.projects, projects, "external_id", _FIND_PROJECTS, project_ids, at=at
+        ),
+        users=_known(tx, tx.memory.users, users, "external_id", _FIND_USERS, user_ids, at=at),
+        consumer_types=_known(
+            tx, tx.memory.consumer_types, consumer_types, "name", _FIND_TYPES, types, at=at
+        ),
     )
+
+
+def _known(  # noqa: PLR0917
+    tx: Transaction,
+    remembered: dict[str, int],
+    table: Table,
+    column: str,
+    find: TextualSelect,
+    names: set[str],
+    *,
+    at: datetime,
+) -> dict[str, int]:
+    ids = {name: remembered[name] for name in names if name in remembered}
+    missing = names - ids.keys()
+    if missing:
+        found = _ensure(tx, table, column, find, sorted(missing), at=at)
+        tx.learned.append(lambda: remember(remembered, found))
+        ids |= found
+    return ids
 
 
 def _ensure(

@@ -72,7 +72,7 @@ class Store:
 
     def run(self, attempt: Callable[[Transaction], T]) -> T:
         """Write: run ``attempt`` in one transaction, from the beginning as often as it takes."""
-        return run_transaction(self.writer, self.dialect, attempt, self._patience)
+        return run_transaction(self.writer, self.dialect, self.memory, attempt, self._patience)
 
     def read(self, what: Executable, parameters: dict[str, Any] | None = None) -> list[Row[Any]]:
         """Read: all rows of one SELECT, as of one moment."""

@@ -17,6 +17,7 @@ from sqlalchemy import exc as sqlalchemy_errors
 
 from moorage.domain.refusals import StoreUnavailable
 from moorage.store.dialects import Dialect, Trouble
+from moorage.store.memory import Memory
 from moorage.telemetry import metrics
 
 T = TypeVar("T")
@@ -43,6 +44,9 @@ class Transaction:
 
     connection: Connection
     dialect: Dialect
+    memory: Memory
+    first_try: bool = True
+    """False once the work starts anew: whoever inserted the same rows first can be seen now."""
     learned: list[Callable[[], None]] = field(default_factory=list)
     """What process-wide memories may remember once this transaction has committed."""
 
@@ -76,7 +80,11 @@ DEFAULT_PATIENCE: Final = Patience()
 
 
 def run_transaction(
-    engine: Engine, dialect: Dialect, attempt: Callable[[Transaction], T], patience: Patience
+    engine: Engine,
+    dialect: Dialect,
+    memory: Memory,
+    attempt: Callable[[Transaction], T],
+    patience: Patience,
 ) -> T:
     """Run ``attempt`` in a transaction and commit it, from the beginning as often as it takes.
 
@@ -90,7 +98,8 @@ def run_transaction(
     losses = 0
     while True:
         try:
-            return _run_once(engine, dialect, attempt)
+            first_try = conflicts + losses == 0
+            return _run_once(engine, dialect, memory, attempt, first_try=first_try)
         except StaleView:
             trouble = Trouble.CONFLICT
         except sqlalchemy_errors.TimeoutError as error:
@@ -113,9 +122,16 @@ def run_transaction(
         time.sleep(_backoff_s(conflicts + losses))
 
 
-def _run_once(engine: Engine, dialect: Dialect, attempt: Callable[[Transaction], T]) -> T:
+def _run_once(
+    engine: Engine,
+    dialect: Dialect,
+    memory: Memory,
+    attempt: Callable[[Transaction], T],
+    *,
+    first_try: bool,
+) -> T:
     with engine.connect() as connection:
-        transaction = Transaction(connection, dialect)
+        transaction = Transaction(connection, dialect, memory, first_try)
         with connection.begin() as open_transaction:
             outcome = attempt(transaction)
             _commit(open_transaction, dialect)
