@@ -229,8 +229,8 @@ KNOWN_DIFFERENCES: Sequence[Difference] = (
     ),
     Difference(
         "last-modified-of-moved-provider",
-        "The first PUT that changes a provider's parent is answered without Last-Modified upstream; "
-        "here it says when it was modified, as every other PUT does.",
+        "The first PUT that takes a provider's parent away is answered without Last-Modified "
+        "upstream; here it says when it was modified, as every other PUT does.",
         _moved_provider,
         part="header last-modified",
     ),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pymysql
+
 from tests.support.processes import (
     Running,
     StartFailed,
@@ -68,6 +69,9 @@ class PostgresqlServer:
         with self._connect(self._port) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return f"postgresql+psycopg://{ROLE}@127.0.0.1:{self._port}/{name}"
+
+    def check_running(self) -> None:
+        self._running.check_running()
 
     def end(self) -> None:
         self._running.end()
@@ -124,6 +128,9 @@ class MariadbServer:
             cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
         return f"mysql+pymysql://{ROLE}@127.0.0.1:{self._port}/{name}?charset=utf8mb4"
 
+    def check_running(self) -> None:
+        self._running.check_running()
+
     def end(self) -> None:
         self._running.end()
         shutil.rmtree(self._home, ignore_errors=True)
@@ -156,7 +163,9 @@ class Databases:
         name = f"books_{next(self._numbers)}_{uuid.uuid4().hex[:8]}"
         if kind is DatabaseKind.SQLITE:
             return f"sqlite:///{self.directory / name}.db"
-        if kind not in self._servers:
+        if kind in self._servers:
+            self._servers[kind].check_running()
+        else:
             makers = {
                 DatabaseKind.POSTGRESQL: PostgresqlServer,
                 DatabaseKind.MARIADB: MariadbServer,

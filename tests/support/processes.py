@@ -76,6 +76,11 @@ class Running:
     def exited(self) -> bool:
         return self.process.poll() is not None
 
+    def check_running(self) -> None:
+        """Fail with the end of its log where the process has ended by itself."""
+        if self.exited:
+            raise StartFailed(f"ended with {self.process.returncode}:\n{self.log_tail()}")
+
     def log_tail(self, line_count: int = 40) -> str:
         """The last lines the process wrote."""
         lines = self.log_path.read_text(errors="replace").splitlines()
