@@ -3,13 +3,16 @@
 import socket
 from pathlib import Path
 from typing import Any
+from wsgiref.validate import validator
 
 import pytest
 
 from moorage.serve import AddressTaken, NoAuthExposed, check_binding, check_free, is_loopback
 from moorage.settings import load_settings
 from tests.frame.conftest import Lines
-from tests.support.app import moorage_client
+from tests.support.app import load_moorage, moorage_client
+from tests.support.client import Client, over_wsgi
+from tests.support.deployments import Deployment, Subject
 
 PROVIDERS = "/resource_providers"
 
@@ -164,3 +167,13 @@ def test_the_version_document_needs_no_keystone(tmp_path: Path) -> None:
     answer = moorage_client(tmp_path, options=KEYSTONE).as_user(None).get("/")
     assert answer.status == 200
     assert answer.json["versions"][0]["id"] == "v1.0"
+
+
+def test_the_application_keeps_the_rules_of_wsgi(tmp_path: Path) -> None:
+    # Reads and refusals only: the validator wants a content type where a 201 has no content.
+    deployment = Deployment(tmp_path, f"sqlite:///{tmp_path / 'books.db'}")
+    client = Client(over_wsgi(validator(load_moorage(deployment.write(Subject.MOORAGE)))))
+    assert client.get("/").status == 200
+    assert client.get(PROVIDERS).status == 200
+    assert client.get("/nowhere").status == 404
+    assert client.as_user(None).get(PROVIDERS).status == 401
