@@ -62,19 +62,26 @@ def main(
     sizes = Sizes(hosts=hosts, consumers=consumers, trees=trees, pools=pools, crowd=crowd)
     pace = Pace(seconds, rounds)
     misses: list[str] = []
-    for kind in database or [DatabaseKind.POSTGRESQL]:
+    kinds = database or [DatabaseKind.POSTGRESQL]
+    if DatabaseKind.SQLITE in kinds:
+        raise typer.BadParameter("both contestants need a database server: postgresql or mariadb")
+    for kind in kinds:
         stacks = Profile(profile / kind.value) if profile else None
         run = _Run(kind, sizes, pace, alone=alone or profile is not None, profile=stacks)
-        results = run.measure_all(workloads)
-        report.show(console, report.make_table(run.title, results))
+        try:
+            run.measure_all(workloads)
+        finally:
+            # A scene that fails late does not take with it what was measured before.
+            if run.results:
+                report.show(console, report.make_table(run.title, run.results))
         misses += [
             f"{kind.value}: {miss}"
-            for workload, figures in results
+            for workload, figures in run.results
             for miss in find_misses(workload.name, figures)
         ]
         if record:
             options = asdict(sizes) | asdict(pace)
-            report.append_history(run.conditions, kind.value, options, results)
+            report.append_history(run.conditions, kind.value, options, run.results)
     for miss in misses:
         console.print(miss, style="red", markup=False, soft_wrap=True)
     if check and misses:
@@ -99,6 +106,7 @@ class _Run:
         self._alone = alone
         self._profile = profile
         self.conditions: dict[str, object] = {}
+        self.results: list[tuple[Workload, list[Figures]]] = []
 
     @property
     def title(self) -> str:
@@ -106,9 +114,8 @@ class _Run:
         assert isinstance(versions, dict)
         return f"{versions[self._kind.value]}; commit {self.conditions['commit']}"
 
-    def measure_all(self, workloads: Sequence[Workload]) -> list[tuple[Workload, list[Figures]]]:
+    def measure_all(self, workloads: Sequence[Workload]) -> None:
         """Serve each scene that has a workload, and measure its workloads there."""
-        results = []
         with serve_database(self._kind) as database, tempfile.TemporaryDirectory() as home:
             version = database.describe(database.server.create_database("version"))
             self.conditions = report.find_conditions({self._kind.value: version})
@@ -116,8 +123,7 @@ class _Run:
                 chosen = [workload for workload in workloads if workload.scene == scene]
                 if chosen:
                     fleet = build_fleet(self._sizes)
-                    results += self._play(scene, fleet, chosen, database, Path(home))
-        return results
+                    self._play(scene, fleet, chosen, database, Path(home))
 
     def _play(
         self,
@@ -126,7 +132,7 @@ class _Run:
         workloads: Sequence[Workload],
         database: DatabaseServer,
         home: Path,
-    ) -> list[tuple[Workload, list[Figures]]]:
+    ) -> None:
         with contextlib.ExitStack() as stack:
             contestants = []
             for subject in self._choose_subjects(workloads):
@@ -138,10 +144,9 @@ class _Run:
                     _load_fleet(contestant, fleet)
             with console.status(f"{scene}: comparing answers"):
                 check_agreement(fleet, contestants)
-            return [
-                (workload, self._measure(workload, fleet, contestants, database.pid))
-                for workload in workloads
-            ]
+            for workload in workloads:
+                figures = self._measure(workload, fleet, contestants, database.pid)
+                self.results.append((workload, figures))
 
     def _choose_subjects(self, workloads: Sequence[Workload]) -> list[Subject]:
         if self._alone or all(workload.rival for workload in workloads):
@@ -185,7 +190,9 @@ def _load_fleet(contestant: Contestant, fleet: Fleet) -> None:
 
 if __name__ == "__main__":
     try:
-        typer.run(main)
+        app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+        app.command()(main)
+        app()
     except (AnswersDiffer, NoAnswer, ProfilerMissing, StartFailed) as failure:
         console.print(str(failure), style="red", markup=False, soft_wrap=True)
         sys.exit(1)

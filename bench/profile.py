@@ -37,7 +37,10 @@ class Profile:
             raise ProfilerMissing("py-spy is not installed (pip install py-spy)")
 
     def watch(self, workload: str) -> Callable[[Contestant], AbstractContextManager[None]]:
-        """Record the server's processes while a block runs."""
+        """Record the server's processes while a block runs: threads that hold Python's lock.
+
+        The rest is waiting, and calls of the system, which /proc tells.
+        """
 
         @contextlib.contextmanager
         def recording(contestant: Contestant) -> Iterator[None]:
@@ -71,15 +74,15 @@ class Profile:
             table = Table(title=f"{workload}: {told}", title_justify="left")
             table.add_column("%", justify="right")
             table.add_column("frame", overflow="fold")
-            for frame, count in counts.most_common(FRAMES_SHOWN):
-                table.add_row(f"{count * 100 / total:.1f}", frame)
+            for frame, samples in counts.most_common(FRAMES_SHOWN):
+                table.add_row(f"{samples * 100 / total:.1f}", frame)
             console.print(table)
 
     def _record(self, pid: int, path: Path) -> subprocess.Popen[bytes]:
         assert self._program is not None
         command = [
             self._program, "record", "--pid", str(pid), "--format", "raw", "--function",
-            "--nonblocking", "--rate", str(SAMPLES_A_SECOND), "--output", str(path),
+            "--gil", "--rate", str(SAMPLES_A_SECOND), "--output", str(path),
             "--duration", "unlimited",
         ]  # fmt: skip
         return subprocess.Popen(

@@ -54,12 +54,8 @@ class Contestant:
 @contextlib.contextmanager
 def serve_database(kind: DatabaseKind) -> Iterator[DatabaseServer]:
     """Run a database server with the settings of the test suite: durable, small buffers."""
-    makers = {
-        DatabaseKind.POSTGRESQL: PostgresqlServer,
-        DatabaseKind.MARIADB: MariadbServer,
-    }
     before = list_children(os.getpid())
-    server = makers[kind]()
+    server = PostgresqlServer() if kind is DatabaseKind.POSTGRESQL else MariadbServer()
     try:
         (pid,) = list_children(os.getpid()) - before
         yield DatabaseServer(server, pid)

@@ -12,6 +12,7 @@ _HEAD: Final = (
     "{method} {target} HTTP/1.1\r\nHost: bench\r\nAccept: application/json\r\n"
     f"X-Auth-Token: admin\r\nOpenStack-API-Version: placement {MICROVERSION}\r\n"
 )
+_LENGTH: Final = b"\r\ncontent-length:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,14 @@ class AnswerReader:
         head_end = self._arrived.find(b"\r\n\r\n")
         if head_end < 0:
             return False
-        status_line, *lines = bytes(self._arrived[:head_end]).split(b"\r\n")
-        self._status = int(status_line.split(b" ", 2)[1])
+        head = bytes(self._arrived[: head_end + 2]).lower()
+        self._status = int(head[9:12])
         self._body_at = self._chunk_at = head_end + 4
-        for line in lines:
-            name, _, text = line.partition(b":")
-            match name.lower():
-                case b"content-length":
-                    self._length = int(text)
-                case b"transfer-encoding":
-                    self._chunked = b"chunked" in text.lower()
+        length_at = head.find(_LENGTH)
+        if length_at >= 0:
+            length_at += len(_LENGTH)
+            self._length = int(head[length_at : head.index(b"\r", length_at)])
+        self._chunked = b"\r\ntransfer-encoding: chunked" in head
         if self._status == 204:
             self._length, self._chunked = 0, False
         return True
@@ -98,7 +97,8 @@ class AnswerReader:
         return Answer(0, b"") if ended else None
 
     def _join_chunks(self) -> Answer:
-        pieces, at = [], self._body_at
+        pieces: list[bytes] = []
+        at = self._body_at
         while True:
             line_end = self._arrived.index(b"\r\n", at)
             size = int(bytes(self._arrived[at:line_end]).split(b";")[0], 16)
