@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.domain.claim import Absentee, ConsumerClaim, Hold, decide_claims
+from moorage.domain.claim import Absentee, ConsumerChange, ConsumerClaim, decide_claims
 from moorage.domain.ids import (
     ConsumerId,
     ConsumerUuid,
@@ -72,25 +72,25 @@ def claim(
     return ConsumerClaim(consumer, resources, "project", "user", checks, generation, "INSTANCE")
 
 
-def decide(books: Ledger, *claims: ConsumerClaim) -> list[Hold]:
+def decide(books: Ledger, *claims: ConsumerClaim) -> list[ConsumerChange]:
     return decide_claims(books, claims, ABSENTEE)
 
 
 def test_a_new_consumer_starts_at_generation_one() -> None:
     books = ledger()
-    [hold] = decide(books, claim(BOB, {HOST: {"VCPU": 2}}))
-    assert hold.before is None
-    assert hold.after is not None
-    assert hold.after.generation == 1
+    [change] = decide(books, claim(BOB, {HOST: {"VCPU": 2}}))
+    assert change.before is None
+    assert change.after is not None
+    assert change.after.generation == 1
     assert books.used[CPU] == 2
     assert books.bumps == {ProviderId(1): 1}
 
 
 def test_a_claim_replaces_what_its_consumer_held() -> None:
     books = ledger(held=6)
-    [hold] = decide(books, claim(ALICE, {HOST: {"VCPU": 8}}, generation=3))
-    assert hold.after is not None
-    assert hold.after.generation == 4
+    [change] = decide(books, claim(ALICE, {HOST: {"VCPU": 8}}, generation=3))
+    assert change.after is not None
+    assert change.after.generation == 4
     assert books.used[CPU] == 8
 
 
@@ -148,9 +148,9 @@ def test_a_consumer_row_that_holds_nothing_may_be_claimed_for_as_absent() -> Non
     books = ledger(held=1)
     books.consumers[ALICE] = replace(books.consumers[ALICE], held={})
     books.used[CPU] = 0
-    [hold] = decide(books, claim(ALICE, {HOST: {"VCPU": 1}}, generation=None))
-    assert hold.after is not None
-    assert hold.after.generation == 4
+    [change] = decide(books, claim(ALICE, {HOST: {"VCPU": 1}}, generation=None))
+    assert change.after is not None
+    assert change.after.generation == 4
 
 
 def test_clients_that_cannot_state_a_generation_are_not_held_to_one() -> None:
@@ -159,9 +159,9 @@ def test_clients_that_cannot_state_a_generation_are_not_held_to_one() -> None:
 
 def test_a_client_that_cannot_name_a_project_claims_for_the_absentee() -> None:
     anonymous = replace(claim(BOB, {HOST: {"VCPU": 1}}), project_id=None, user_id=None)
-    [hold] = decide(ledger(), anonymous)
-    assert hold.after is not None
-    assert (hold.after.project_id, hold.after.user_id) == ("nobody's project", "nobody")
+    [change] = decide(ledger(), anonymous)
+    assert change.after is not None
+    assert (change.after.project_id, change.after.user_id) == ("nobody's project", "nobody")
 
 
 @pytest.mark.parametrize(

@@ -125,3 +125,25 @@ def test_the_migrations_make_the_tables_that_the_code_works_with(
             opts={"include_object": lambda _o, name, kind, *_: kind != "table" or name in ours},
         )
         assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("UPDATE resource_providers SET root_provider_id = NULL", "without a root"),
+        ("DELETE FROM consumers", "without a consumer"),
+    ],
+)
+def test_rows_that_old_placements_left_behind_are_refused_by_name(
+    change: str,
+    named: str,
+    fresh_database: Callable[[DatabaseKind], str],
+    tmp_path: Path,
+) -> None:
+    url = fresh_database(DatabaseKind.SQLITE)
+    populate(client(Subject.PEER, url, tmp_path))
+    store = Store.open(url)
+    with store.writer.begin() as connection:
+        connection.execute(text(change))
+    with pytest.raises(migrate.ForeignSchema, match=named):
+        migrate.upgrade(store, at=now())

@@ -45,7 +45,7 @@ class Absentee:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class ConsumerChange:
     """The change of one consumer that an accepted claim makes; None: it did or does not exist."""
 
     consumer: ConsumerUuid
@@ -55,7 +55,7 @@ class Hold:
 
 def decide_claims(
     ledger: Ledger, claims: Sequence[ConsumerClaim], absentee: Absentee
-) -> list[Hold]:
+) -> list[ConsumerChange]:
     """Decide the claims of one request, which all hold or none.
 
     The ledger takes the effects only where nothing is refused.
@@ -71,10 +71,10 @@ def decide_claims(
     _check_classes(ledger, claims)
     used = _used_without(ledger, claims)
     _check_inventories(ledger, claims, used)
-    holds = [_enter(ledger, claim, absentee) for claim in claims]
-    for provider_id in {provider for hold in holds for provider in _touched(hold)}:
+    changes = [_enter(ledger, claim, absentee) for claim in claims]
+    for provider_id in {provider for change in changes for provider in _touched(change)}:
         ledger.bump(provider_id)
-    return holds
+    return changes
 
 
 def check_generation(consumer: Consumer | None, claim: ConsumerClaim) -> None:
@@ -188,7 +188,7 @@ def check_fits(
     """Refuse an amount that the inventory cannot hold beside its other consumers.
 
     Args:
-        used_by_others: units held once this request's old holds are released.
+        used_by_others: units held once this request's old holdings are released.
         used_before: units held by everyone before this request.
         amount: whole units of the class (MEMORY_MB is MiB), at least 1.
     Raises:
@@ -203,7 +203,7 @@ def check_fits(
     raise CapacityExceeded(provider, resource_class, inventory.capacity, used_by_others, amount)
 
 
-def _enter(ledger: Ledger, claim: ConsumerClaim, absentee: Absentee) -> Hold:
+def _enter(ledger: Ledger, claim: ConsumerClaim, absentee: Absentee) -> ConsumerChange:
     """Enter an accepted claim into the ledger."""
     before = ledger.consumers.get(claim.consumer)
     held: dict[Slot, int] = {}
@@ -217,7 +217,7 @@ def _enter(ledger: Ledger, claim: ConsumerClaim, absentee: Absentee) -> Hold:
         ledger.consumers.pop(claim.consumer, None)
     else:
         ledger.consumers[claim.consumer] = after
-    return Hold(claim.consumer, before, after)
+    return ConsumerChange(claim.consumer, before, after)
 
 
 def _after(
@@ -247,7 +247,7 @@ def _move_usage(ledger: Ledger, before: Mapping[Slot, int], after: Mapping[Slot,
         ledger.used[slot] += amount
 
 
-def _touched(hold: Hold) -> set[ProviderId]:
+def _touched(change: ConsumerChange) -> set[ProviderId]:
     """The providers whose generation grows: those claimed from or, where none are, those left."""
-    state = hold.after or hold.before
+    state = change.after or change.before
     return set() if state is None else {provider for provider, _ in state.held}

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from moorage.domain.claim import (
     Absentee,
+    ConsumerChange,
     ConsumerClaim,
-    Hold,
     check_generation,
     check_providers,
     decide_claims,
@@ -37,7 +37,7 @@ class Reshape:
 class ReshapePlan:
     """What an accepted reshape changes."""
 
-    holds: list[Hold]
+    changes: list[ConsumerChange]
     added: Mapping[Slot, Inventory]
     changed: Mapping[Slot, Inventory]
     removed: Mapping[ProviderUuid, tuple[str, ...]]
@@ -70,7 +70,7 @@ def decide_reshape(
     before = dict(ledger.providers)
     for uuid, (_, inventories) in request.inventories.items():
         _stock_up(ledger, uuid, inventories, class_ids)
-    holds = decide_claims(ledger, request.claims, absentee)
+    changes = decide_claims(ledger, request.claims, absentee)
     removed = {uuid: _removed(ledger, before[uuid], request) for uuid in request.inventories}
     added: dict[Slot, Inventory] = {}
     changed: dict[Slot, Inventory] = {}
@@ -79,7 +79,7 @@ def decide_reshape(
         for name, inventory in inventories.items():
             known = changed if name in stock.inventories else added
             known[(stock.id, class_ids[name])] = inventory
-    return ReshapePlan(holds, added, changed, removed)
+    return ReshapePlan(changes, added, changed, removed)
 
 
 def check_inventories(ledger: Ledger, request: Reshape) -> None:

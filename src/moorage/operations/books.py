@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from moorage.domain.claim import ConsumerClaim, Hold
+from moorage.domain.claim import ConsumerChange, ConsumerClaim
 from moorage.domain.ids import ConsumerUuid, ProviderId, ProviderUuid, ResourceClassId
 from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Consumer, Ledger, ProviderStock, Slot
 from moorage.domain.origin import Origin
-from moorage.store.holdings import load_consumers, write_holds, write_usages
+from moorage.store.holdings import load_consumers, write_changes, write_usages
 from moorage.store.inventories import Stock, load_stock
 from moorage.store.journal import Entry, write_journals
 from moorage.store.names import ensure_parties, keep_classes
@@ -30,25 +30,29 @@ class Books:
     used_at_load: Mapping[Slot, int]
     provider_uuids: Mapping[ProviderId, ProviderUuid]
     class_names: dict[ResourceClassId, str]
-    holds: dict[ConsumerUuid, Hold] = field(default_factory=dict)
+    changes: dict[ConsumerUuid, ConsumerChange] = field(default_factory=dict)
     entries: list[tuple[Entry, Origin]] = field(default_factory=list)
 
-    def enter(self, holds: Sequence[Hold], *, kind: str, origin: Origin) -> None:
+    def enter(self, changes: Sequence[ConsumerChange], *, kind: str, origin: Origin) -> None:
         """Note accepted changes; a consumer that the batch changed before keeps its start."""
-        for hold in holds:
-            if hold.before is None and hold.after is None:
+        for change in changes:
+            if change.before is None and change.after is None:
                 continue
-            earlier = self.holds.get(hold.consumer)
-            start = hold.before if earlier is None else earlier.before
-            self.holds[hold.consumer] = replace(hold, before=start)
-            self.entries.append((self._entry(hold, kind), origin))
+            earlier = self.changes.get(change.consumer)
+            start = change.before if earlier is None else earlier.before
+            self.changes[change.consumer] = replace(change, before=start)
+            self.entries.append((self._entry(change, kind), origin))
 
-    def _entry(self, hold: Hold, kind: str) -> Entry:
-        before = {} if hold.before is None else hold.before.held
-        after = {} if hold.after is None else hold.after.held
+    def _entry(self, change: ConsumerChange, kind: str) -> Entry:
+        before = {} if change.before is None else change.before.held
+        after = {} if change.after is None else change.after.held
         providers = tuple(sorted({slot[0] for slot in (*before, *after)}))
         return Entry(
-            kind, hold.consumer, providers, self._readable(hold.before), self._readable(hold.after)
+            kind,
+            change.consumer,
+            providers,
+            self._readable(change.before),
+            self._readable(change.after),
         )
 
     def _readable(self, consumer: Consumer | None) -> dict[str, Any] | None:
@@ -137,8 +141,8 @@ def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:
     Raises:
         StaleView: a consumer or a running total changed after it was loaded.
     """
-    holds = [hold for hold in books.holds.values() if hold.before or hold.after]
-    staying = [hold.after for hold in holds if hold.after is not None]
+    changes = [change for change in books.changes.values() if change.before or change.after]
+    staying = [change.after for change in changes if change.after is not None]
     parties = ensure_parties(
         tx,
         project_ids={consumer.project_id for consumer in staying},
@@ -146,7 +150,7 @@ def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:
         types={consumer.consumer_type for consumer in staying if consumer.consumer_type},
         at=at,
     )
-    write_holds(tx, holds, parties, at=at)
+    write_changes(tx, changes, parties, at=at)
     write_usages(
         tx,
         {

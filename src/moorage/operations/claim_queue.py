@@ -91,11 +91,11 @@ def write_claims(
         outcomes: list[BaseException | None] = []
         for request in requests:
             try:
-                holds = decide_claims(books.ledger, request.claims, absentee)
+                changes = decide_claims(books.ledger, request.claims, absentee)
             except Refusal as refusal:
                 outcomes.append(refusal)
                 continue
-            books.enter(holds, kind="allocation.set", origin=request.origin)
+            books.enter(changes, kind="allocation.set", origin=request.origin)
             outcomes.append(None)
         if books.entries:
             write_books(tx, books, at=requests[0].origin.at)

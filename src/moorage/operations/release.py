@@ -1,6 +1,6 @@
 """Release everything that a consumer holds."""
 
-from moorage.domain.claim import Hold
+from moorage.domain.claim import ConsumerChange
 from moorage.domain.ids import ConsumerUuid
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import UnknownConsumer
@@ -25,7 +25,7 @@ def release(services: Services, *, consumer: str, origin: Origin) -> None:
         for slot, amount in held_by.held.items():
             if slot in books.ledger.used:
                 books.ledger.used[slot] -= amount
-        books.enter([Hold(key, held_by, None)], kind="allocation.delete", origin=origin)
+        books.enter([ConsumerChange(key, held_by, None)], kind="allocation.delete", origin=origin)
         write_books(tx, books, at=origin.at)
 
     services.store.run(attempt)

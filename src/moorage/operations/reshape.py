@@ -56,4 +56,4 @@ def _enter(books: Books, request: Reshape, plan: ReshapePlan, origin: Origin) ->
             "inventory.reshape", uuid, (stock.id,), {"removed": plan.removed[uuid]}, after
         )
         books.entries.append((entry, origin))
-    books.enter(plan.holds, kind="allocation.reshape", origin=origin)
+    books.enter(plan.changes, kind="allocation.reshape", origin=origin)

@@ -44,8 +44,9 @@ def set_aggregates(
         link_aggregates(tx, locked.id, added=added.values(), gone=gone, at=origin.at)
         if generation is not None:
             bump_generations(tx, {locked.id: 1}, at=origin.at)
-        entry = Entry("aggregates.set", provider, (locked.id,), sorted(linked), sorted(wanted))
-        write_journal(tx, [entry], origin)
+        if generation is not None or added or gone:
+            entry = Entry("aggregates.set", provider, (locked.id,), sorted(linked), sorted(wanted))
+            write_journal(tx, [entry], origin)
         return Generation(locked.generation + (generation is not None))
 
     return services.store.run(attempt)

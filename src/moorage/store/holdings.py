@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import DateTime, Row, insert
 
-from moorage.domain.claim import Hold
+from moorage.domain.claim import ConsumerChange
 from moorage.domain.consumer import ConsumerAllocations, ProviderAllocations
 from moorage.domain.ids import ConsumerId, ConsumerUuid, Generation, ProviderUuid
 from moorage.domain.ledger import Consumer, Slot
@@ -131,10 +131,10 @@ def read_provider_allocations(store: Store, provider: str) -> ProviderAllocation
 def load_consumers(
     tx: Transaction, uuids: Iterable[ConsumerUuid]
 ) -> tuple[dict[ConsumerUuid, Consumer], set[ProviderUuid]]:
-    """The consumers that exist with what they hold, and the uuids of the providers they hold it on.
+    """The consumers that exist, and the uuids of the providers on which they hold something.
 
     Nothing is locked: whoever changes a consumer's allocations changes its row too, and
-    ``write_holds`` finds that out by the generation.
+    ``write_changes`` finds that out by the generation.
     """
     wanted = sorted(uuids)
     if not wanted:
@@ -166,14 +166,18 @@ def _consumer(rows: Sequence[Row[Any]]) -> Consumer:
     )
 
 
-def write_holds(tx: Transaction, holds: Sequence[Hold], parties: Parties, *, at: datetime) -> None:
+def write_changes(
+    tx: Transaction, changes: Sequence[ConsumerChange], parties: Parties, *, at: datetime
+) -> None:
     """Write the changes of consumers, at most one for each, with their allocations.
 
     Raises:
         StaleView: a consumer changed after it was loaded.
     """
-    _write_consumers(tx, holds, parties, at=at)
-    emptied = [hold.consumer for hold in holds if hold.before is not None and hold.before.held]
+    _write_consumers(tx, changes, parties, at=at)
+    emptied = [
+        change.consumer for change in changes if change.before is not None and change.before.held
+    ]
     if emptied:
         tx.execute(_DELETE_ALLOCATIONS, {"uuids": emptied})
     tx.insert_many(
@@ -182,30 +186,30 @@ def write_holds(tx: Transaction, holds: Sequence[Hold], parties: Parties, *, at:
             {
                 "resource_provider_id": provider,
                 "resource_class_id": class_id,
-                "consumer_id": hold.consumer,
+                "consumer_id": change.consumer,
                 "used": amount,
                 "created_at": at,
             }
-            for hold in holds
-            if hold.after is not None
-            for (provider, class_id), amount in hold.after.held.items()
+            for change in changes
+            if change.after is not None
+            for (provider, class_id), amount in change.after.held.items()
         ],
     )
 
 
 def _write_consumers(
-    tx: Transaction, holds: Sequence[Hold], parties: Parties, *, at: datetime
+    tx: Transaction, changes: Sequence[ConsumerChange], parties: Parties, *, at: datetime
 ) -> None:
     new: list[dict[str, Any]] = []
     kept: list[tuple[int, ...]] = []
-    for hold in holds:
-        after = hold.after
+    for change in changes:
+        after = change.after
         if after is None:
             continue
         project = parties.projects[after.project_id]
         user = parties.users[after.user_id]
         type_id = parties.consumer_types[after.consumer_type] if after.consumer_type else None
-        if hold.before is None:
+        if change.before is None:
             new.append(
                 {
                     "uuid": after.uuid,
@@ -217,11 +221,11 @@ def _write_consumers(
                 }
             )
         else:
-            assert hold.before.id is not None
+            assert change.before.id is not None
             kept.append(
                 (
-                    hold.before.id,
-                    hold.before.generation,
+                    change.before.id,
+                    change.before.generation,
                     after.generation,
                     project,
                     user,
@@ -232,19 +236,19 @@ def _write_consumers(
     tx.insert_many(_INSERT_CONSUMERS, new)
     _UPDATE_CONSUMERS.run(tx, sorted(kept), at=at)
     _delete_consumers(
-        tx, [hold for hold in holds if hold.after is None and hold.before is not None]
+        tx, [change for change in changes if change.after is None and change.before is not None]
     )
 
 
-def _delete_consumers(tx: Transaction, holds: Sequence[Hold]) -> None:
+def _delete_consumers(tx: Transaction, changes: Sequence[ConsumerChange]) -> None:
     """Delete consumers that hold nothing any more, each at the generation it was loaded with."""
-    if not holds:
+    if not changes:
         return
     rows = []
-    for hold in holds:
-        assert hold.before is not None
-        assert hold.before.id is not None
-        rows.append((hold.before.id, hold.before.generation))
+    for change in changes:
+        assert change.before is not None
+        assert change.before.id is not None
+        rows.append((change.before.id, change.before.generation))
     # The guard comes first: it also takes the rows, so that nobody changes them before the DELETE.
     _TAKE_CONSUMERS.run(tx, sorted(rows))
     tx.write_exactly(_DELETE_CONSUMERS, {"ids": [row[0] for row in rows]}, rows=len(rows))

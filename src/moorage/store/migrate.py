@@ -53,9 +53,12 @@ def status(store: Store) -> SchemaStatus:
     """How far the database's schema is."""
     wanted = ScriptDirectory.from_config(_config()).get_current_head()
     assert wanted is not None
-    with store.reader.connect() as connection:
+
+    def read(connection: Connection) -> str | None:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return SchemaStatus(context.get_current_revision(), wanted)
+        return context.get_current_revision()
+
+    return SchemaStatus(store.read_with(read), wanted)
 
 
 def upgrade(store: Store, *, at: datetime, count_anew: bool = False) -> SchemaStatus:
@@ -96,6 +99,17 @@ def make_ready(store: Store, *, at: datetime) -> None:
     sync_names(store, at=at)
 
 
+_OLD_ROWS: Final = {
+    "there is a provider without a root": text(
+        "SELECT p.id FROM resource_providers p WHERE p.root_provider_id IS NULL LIMIT 1"
+    ),
+    "there is an allocation without a consumer": text(
+        """SELECT a.id FROM allocations a
+           LEFT JOIN consumers c ON c.uuid = a.consumer_id WHERE c.id IS NULL LIMIT 1"""
+    ),
+}
+
+
 def check_adoptable(connection: Connection) -> None:
     """Refuse a Placement database that lacks a column this release works with.
 
@@ -118,6 +132,12 @@ def check_adoptable(connection: Connection) -> None:
             raise ForeignSchema(
                 f"the table {table.name} has no column {missing[0]}: bring the database to "
                 "Placement's newest schema first (placement-manage db sync)"
+            )
+    for fault, rows in _OLD_ROWS.items():
+        if connection.execute(rows).first() is not None:
+            raise ForeignSchema(
+                f"{fault}, as releases before Train left behind: mend the database first "
+                "(placement-manage db online_data_migrations)"
             )
 
 

@@ -1,5 +1,6 @@
 """The store: engines for one database, and how to read from it and write to it."""
 
+import os
 from collections.abc import Callable
 from typing import Any, Final, Self, TypeVar
 
@@ -68,6 +69,8 @@ class Store:
         reader = create_engine(address, **{**common, **dialect.reader_options()})
         dialect.prepare(writer, writes=True)
         dialect.prepare(reader, writes=False)
+        # A server that loads the application and forks then must not share our connections.
+        os.register_at_fork(after_in_child=lambda: _leave(writer, reader))
         return cls(writer=writer, reader=reader, dialect=dialect, patience=patience)
 
     def run(self, attempt: Callable[[Transaction], T]) -> T:
@@ -81,6 +84,10 @@ class Store:
             return list(connection.execute(what, parameters).all())
 
         return run_read(self.reader, self.dialect, fetch)
+
+    def read_with(self, read: Callable[[Connection], T]) -> T:
+        """Read: whatever a function asks of one connection, each statement by itself."""
+        return run_read(self.reader, self.dialect, read)
 
     def read_picture(self, load: Callable[[Connection], T]) -> T:
         """Read: several SELECTs that all see the same moment."""
@@ -103,3 +110,9 @@ class Store:
         """Give all connections back to the database."""
         self.writer.dispose()
         self.reader.dispose()
+
+
+def _leave(*engines: Engine) -> None:
+    """Forget connections that belong to the parent process, without closing them."""
+    for engine in engines:
+        engine.dispose(close=False)
