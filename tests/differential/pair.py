@@ -18,9 +18,9 @@ from tests.differential.steps import (
     resolve,
 )
 from tests.support.app import load
-from tests.support.client import Answer, Client, Transport, over_wsgi
+from tests.support.client import Answer, Client, Transport, over_http, over_wsgi
 from tests.support.deployments import Deployment, Subject
-from tests.support.servers import serve
+from tests.support.servers import HOST, Server, serve
 
 
 class Disagreement(AssertionError):
@@ -187,14 +187,19 @@ def served_pair(directory: Path) -> Iterator[Pair]:
         serve(Subject.MOORAGE, deployments[Subject.MOORAGE]) as ours,
         serve(Subject.PEER, deployments[Subject.PEER]) as theirs,
     ):
-        yield Pair(_as_localhost(ours.client()), _as_localhost(theirs.client()))
+        yield Pair(_as_localhost(ours), _as_localhost(theirs))
 
 
-def _as_localhost(client: Client) -> Transport:
-    """The same service under a name without a port, so that its links can be compared."""
+def _as_localhost(server: Server) -> Transport:
+    """The same service under a name without a port, so that its links can be compared.
+
+    Each request has a connection of its own: upstream leaves the body of a refused request unread,
+    and its server then closes the connection.
+    """
+    transport = over_http(HOST, server.port, keep=False)
 
     def send(method: str, target: str, headers, body: bytes) -> Answer:  # type: ignore[no-untyped-def]
-        return client.transport(method, target, {**headers, "Host": "localhost"}, body)
+        return transport(method, target, {**headers, "Host": "localhost"}, body)
 
     return send
 

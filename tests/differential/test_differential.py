@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.differential.make_steps import sequences
@@ -30,6 +30,8 @@ _settings = settings(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
+    # The disagreement itself prints what was sent, in a form that can be sent again.
+    verbosity=Verbosity.quiet,
 )
 
 

@@ -123,8 +123,11 @@ def over_wsgi(app: WSGIApp, *, host: str = "localhost", script_name: str = "") -
     return send
 
 
-def over_http(host: str, port: int, *, timeout_s: float = 60.0) -> Transport:
-    """Send requests over one kept connection, made anew where the server closed it."""
+def over_http(host: str, port: int, *, timeout_s: float = 60.0, keep: bool = True) -> Transport:
+    """Send requests over one kept connection, made anew where the server closed it.
+
+    Without ``keep`` each request has a connection of its own.
+    """
     kept: list[http.client.HTTPConnection] = []
 
     def send(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -143,7 +146,7 @@ def over_http(host: str, port: int, *, timeout_s: float = 60.0) -> Transport:
             if not reused or method not in ("GET", "HEAD"):
                 raise
             return send(method, target, headers, body)
-        if response.will_close:
+        if response.will_close or not keep:
             connection.close()
             kept.clear()
         return Answer(response.status, Headers.of(response.getheaders()), content)
