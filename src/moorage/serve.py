@@ -95,9 +95,18 @@ def open_ready_store(database: DatabaseSettings) -> Store:
     return store
 
 
-def upgrade_database(database: DatabaseSettings) -> None:
-    """Bring the tables of the site's database up to what this version needs."""
-    open_ready_store(replace(database, upgrade_at_start=True)).close()
+def upgrade_database(database: DatabaseSettings, *, count_anew: bool = False) -> None:
+    """Bring the tables of the site's database up to what this version needs.
+
+    Args:
+        count_anew: also make the running totals the sums of the allocations.
+    """
+    store = open_ready_store(replace(database, upgrade_at_start=True))
+    try:
+        if count_anew:
+            migrate.recount(store, at=_utc_now())
+    finally:
+        store.close()
 
 
 def build_services(store: Store, settings: Settings) -> Services:

@@ -26,8 +26,6 @@ CONFIG_FILE_VARIABLE: Final = "MOORAGE_CONFIG_FILE"
 CONSUMER_UNKNOWN: Final = "00000000-0000-0000-0000-000000000000"
 """Project and user of a consumer whose claim named none (before microversion 1.8)."""
 
-_MIB: Final = 1024 * 1024
-
 
 class SettingsInvalid(Exception):
     """The configuration cannot be used; the text names the option, and tells no secret."""
@@ -69,14 +67,6 @@ class CandidatesSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MoveSettings:
-    """How moves of unmodified clients are recognised."""
-
-    observe_moves: bool
-    observe_window_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """Where the log goes and what it looks like."""
 
@@ -93,7 +83,6 @@ class Settings:
     api: ApiSettings
     limits: Limits
     candidates: CandidatesSettings
-    moves: MoveSettings
     log: LogSettings
     incomplete_project_id: str
     incomplete_user_id: str
@@ -185,7 +174,6 @@ def _settings(options: cfg.ConfigOpts) -> Settings:
             candidates_max=_unless_negative(placement.max_allocation_candidates),
             breadth_first=placement.allocation_candidates_generation_strategy == "breadth-first",
         ),
-        moves=MoveSettings(observe_moves=own.observe_moves, observe_window_s=own.observe_window_s),
         log=LogSettings(
             log_format=LogFormat(own.log_format),
             debug=log.debug,
@@ -343,18 +331,14 @@ _MOORAGE_OPTIONS: Final = (
     cfg.BoolOpt("metrics", default=False, help="Answer GET /metrics, without asking who asks."),
     cfg.IntOpt(
         "body_bytes_max",
-        default=8 * _MIB,
+        default=Limits().body_bytes_max,
         min=1024,
         help="Larger bodies are refused. A reshape of 10,000 consumers takes about 5 MiB.",
     ),
-    cfg.IntOpt("uri_bytes_max", default=64 * 1024, min=1024, help="Path and query together."),
-    cfg.IntOpt("request_groups_max", default=256, min=1),
-    cfg.BoolOpt(
-        "observe_moves",
-        default=True,
-        help="Recognise migrations in what clients do, and count shared pools once during them.",
+    cfg.IntOpt(
+        "uri_bytes_max", default=Limits().uri_bytes_max, min=1024, help="Path and query together."
     ),
-    cfg.IntOpt("observe_window_s", default=3600, min=0),
+    cfg.IntOpt("request_groups_max", default=Limits().groups_max, min=1),
 )
 
 _POLICY_OPTIONS: Final = (

@@ -74,7 +74,7 @@ def test_totals_are_counted_anew_after_another_service_wrote(
     assert theirs.put(f"/allocations/{OTHER}", body(2, None)).status == 204
     services = open_services(url)
     assert find_faults(services) == ["a total is not the sum of its allocations"]
-    migrate.upgrade(services.store, at=now(), count_anew=True)
+    migrate.recount(services.store, at=now())
     assert find_faults(services) == []
 
 

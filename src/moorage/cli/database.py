@@ -1,6 +1,7 @@
 """``moorage db``: the tables of the site's database."""
 
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,11 +12,20 @@ app = typer.Typer(help="The site's database.", no_args_is_help=True)
 
 
 @app.command()
-def upgrade() -> None:
+def upgrade(
+    count_anew: Annotated[
+        bool,
+        typer.Option(
+            "--count-anew",
+            help="Also make all usages the sums of the allocations, as after a time in which"
+            " another service wrote to the database.",
+        ),
+    ] = False,
+) -> None:
     """Create the tables, or bring them up to what this version needs."""
     from moorage.serve import upgrade_database  # noqa: PLC0415 - slow to import
 
-    upgrade_database(load_settings().settings.database)
+    upgrade_database(load_settings().settings.database, count_anew=count_anew)
     Console().print("the database is up to date")
 
 

@@ -49,7 +49,9 @@ def demo(
             tour.run()
             console.print("\nIt stays to be looked at; [b]moorage demo --cleanup[/b] removes it.")
     except Unexpected as error:
-        Console(stderr=True).print(f"moorage: {error}", style="red", highlight=False, markup=False)
+        Console(stderr=True).print(
+            f"moorage: {error}", style="red", highlight=False, markup=False, soft_wrap=True
+        )
         sys.exit(1)
 
 

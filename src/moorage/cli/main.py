@@ -52,7 +52,9 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # noqa: BLE001 - the end of the program
-        Console(stderr=True).print(f"moorage: {_told(error)}", style="red", markup=False)
+        Console(stderr=True).print(
+            f"moorage: {_told(error)}", style="red", markup=False, soft_wrap=True
+        )
         sys.exit(1)
 
 

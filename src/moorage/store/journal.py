@@ -14,6 +14,9 @@ from moorage.store.store import Store
 from moorage.store.tables import moorage_journal
 from moorage.store.transaction import Transaction
 
+RECOUNT_KIND: Final = "usages.recount"
+"""All running totals may have changed: no list of providers says which."""
+
 GAP_AGE_S_MAX: Final = 120.0
 """A missing row number this old belongs to a transaction that was rolled back."""
 

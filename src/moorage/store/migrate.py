@@ -13,6 +13,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, text
 
+from moorage.domain.origin import Origin
+from moorage.store.journal import RECOUNT_KIND, Entry, write_journal
 from moorage.store.names import load_names
 from moorage.store.store import Store
 from moorage.store.tables import PLACEMENT_TABLES, resource_classes, traits
@@ -61,15 +63,12 @@ def status(store: Store) -> SchemaStatus:
     return SchemaStatus(store.read_with(read), wanted)
 
 
-def upgrade(store: Store, *, at: datetime, count_anew: bool = False) -> SchemaStatus:
+def upgrade(store: Store, *, at: datetime) -> SchemaStatus:
     """Create or adopt the schema, and add the standard names that are missing.
 
     Safe to run again, and by several processes at once: one of them does it, the others find it
     done.
 
-    Args:
-        count_anew: make the running totals the sums of the allocations even where the schema is
-            current, as after a time in which another service wrote to the database.
     Raises:
         ForeignSchema: Placement's tables are older than this release can adopt.
     """
@@ -78,8 +77,7 @@ def upgrade(store: Store, *, at: datetime, count_anew: bool = False) -> SchemaSt
         with store.writer.begin() as connection, store.dialect.turn(connection):
             check_adoptable(connection)
             command.upgrade(_config(connection), "head")
-    if count_anew or not before.current:
-        recount(store)
+        recount(store, at=at)
     sync_names(store, at=at)
     return status(store)
 
@@ -153,13 +151,18 @@ _COUNT_TOTALS = text(
 _LOCK_ALL = "SELECT p.id FROM resource_providers p ORDER BY p.id {clause}"
 
 
-def recount(store: Store) -> None:
-    """Make the running totals the sums of the allocations, whoever wrote those."""
+def recount(store: Store, *, at: datetime) -> None:
+    """Make the running totals the sums of the allocations, whoever wrote those.
+
+    Safe while the service runs: it waits for all claims, and all processes hear of it.
+    """
+    origin = Origin("moorage-recount", None, None, None, at)
 
     def attempt(tx: Transaction) -> None:
         tx.execute(text(_LOCK_ALL.format(clause=tx.dialect.lock_rows)))
         tx.execute(_DROP_TOTALS)
         tx.execute(_COUNT_TOTALS)
+        write_journal(tx, [Entry(RECOUNT_KIND, "usages", ())], origin)
 
     store.run(attempt)
 
