@@ -1,6 +1,6 @@
 """What a handler is given, and what it gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -78,10 +78,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A successful answer. ``body`` is JSON, or None where there is none."""
+    """A successful answer. ``body`` is JSON, whole or in pieces; None where there is none."""
 
     status: int
-    body: bytes | None = None
+    body: bytes | Iterator[bytes] | None = None
     headers: Headers = ()
 
 

@@ -5,7 +5,7 @@ content type 415 -> policy 403 -> body and query 400 -> the operation.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final, Protocol
@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import falcon
 
-from moorage.api.call import Call, Headers, Reply
+from moorage.api.call import Call, Reply
 from moorage.api.errors import Problem, tell_refusal
 from moorage.api.identity import Caller, Identity
 from moorage.api.limits import Limits
@@ -29,6 +29,15 @@ from moorage.api.microversions.contract import (
 from moorage.api.negotiation import JSON, ErrorFacts, accepts_json, render_error
 from moorage.api.query import parse_query
 from moorage.api.routes import Place, Route, find_place
+from moorage.api.transfer import (
+    COMPRESSED_BYTES_MIN,
+    Coding,
+    Stream,
+    choose_coding,
+    compress,
+    compress_pieces,
+    gather,
+)
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import Refusal, StoreUnavailable
 from moorage.operations.services import Services
@@ -95,7 +104,7 @@ class Pipeline:
         reply: Reply
         content_type: str | None = JSON
         try:
-            reply = self._answer(visit)
+            reply = _gathered(self._answer(visit))
         except Refusal as refusal:
             metrics.refused(type(refusal).__name__)
             name = visit.route.name if visit.route else ""
@@ -105,10 +114,31 @@ class Pipeline:
         except StoreUnavailable as unavailable:
             reply, content_type = _reply_problem(_tell_unavailable(unavailable), visit)
         except Exception as error:  # noqa: BLE001 - the last line of defence
-            self.on_fault(request_id=visit.request_id, route=visit.route_told, error=error)
+            self._tell_fault(visit, error)
             reply, content_type = _reply_problem(Problem(500, FAULT_TEXT), visit)
-        _write_reply(resp, reply, content_type, visit)
-        self.on_request(_log_line(visit, reply.status, perf_counter() - started_s))
+
+        def tell_answered() -> None:
+            self.on_request(_log_line(visit, reply.status, perf_counter() - started_s))
+
+        _write_head(resp, reply, visit)
+        body = reply.body
+        if body is None:
+            tell_answered()
+            return
+        resp.content_type = content_type
+        coding = _settle_coding(resp, body, visit)
+        if isinstance(body, bytes):
+            resp.data = compress(body, coding)
+            tell_answered()
+        else:
+            resp.stream = Stream(
+                compress_pieces(body, coding),
+                on_fault=lambda error: self._tell_fault(visit, error),
+                on_end=tell_answered,
+            )
+
+    def _tell_fault(self, visit: Visit, error: BaseException) -> None:
+        self.on_fault(request_id=visit.request_id, route=visit.route_told, error=error)
 
     def _answer(self, visit: Visit) -> Reply:
         environ = visit.environ
@@ -313,20 +343,32 @@ def _reply_problem(problem: Problem, visit: Visit) -> tuple[Reply, str]:
     return Reply(problem.status, body, problem.headers), content_type
 
 
-def _write_reply(
-    resp: falcon.Response, reply: Reply, content_type: str | None, visit: Visit
-) -> None:
+def _gathered(reply: Reply) -> Reply:
+    """The reply with its body whole, unless that is large."""
+    if reply.body is None or isinstance(reply.body, bytes):
+        return reply
+    return Reply(reply.status, gather(reply.body), reply.headers)
+
+
+def _write_head(resp: falcon.Response, reply: Reply, visit: Visit) -> None:
     resp.status = reply.status
-    headers: Headers = reply.headers
-    if reply.body is not None:
-        resp.data = reply.body
-        resp.content_type = content_type
     if visit.contract is not None:
         resp.set_header(VERSION_HEADER, f"{SERVICE} {visit.contract.version}")
         resp.set_header("vary", VERSION_HEADER)
     resp.set_header("x-openstack-request-id", visit.request_id)
-    for name, value in headers:
+    for name, value in reply.headers:
         resp.set_header(name, value)
+
+
+def _settle_coding(resp: falcon.Response, body: bytes | Iterator[bytes], visit: Visit) -> Coding:
+    """The coding of the body, told to the client; bodies that are not large are left alone."""
+    if isinstance(body, bytes) and len(body) < COMPRESSED_BYTES_MIN:
+        return Coding.IDENTITY
+    resp.append_header("vary", "accept-encoding")
+    coding = choose_coding(visit.environ.get("HTTP_ACCEPT_ENCODING", ""))
+    if coding is not Coding.IDENTITY:
+        resp.set_header("content-encoding", coding.value)
+    return coding
 
 
 def _log_line(visit: Visit, status: int, duration_s: float) -> RequestLog:

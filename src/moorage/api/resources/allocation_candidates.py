@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from moorage.api.call import Call, Reply, reply_json
+from moorage.api.call import Call, Reply
 from moorage.api.errors import (
     QUERY_BAD_VALUE,
     QUERY_DUPLICATE_KEY,
@@ -24,15 +24,9 @@ from moorage.api.query import (
     parse_resources,
     parse_traits,
 )
+from moorage.api.resources.candidates_text import render_answer
 from moorage.api.wire import STRING, an_object
-from moorage.candidates.request import (
-    Candidate,
-    CandidatesAnswer,
-    CandidatesRequest,
-    GroupPolicy,
-    ProviderSummary,
-    RequestGroup,
-)
+from moorage.candidates.request import CandidatesRequest, GroupPolicy, RequestGroup
 from moorage.domain.refusals import LimitExceeded
 from moorage.operations.find_candidates import find_candidates
 
@@ -288,63 +282,9 @@ def _check_conflicts(groups: Mapping[str, RequestGroup]) -> None:
         )
 
 
-def candidate_document(candidate: Candidate, contract: Contract) -> dict[str, Any]:
-    """A candidate in the form in which it can be claimed."""
-    if not contract.allocations_keyed_by_provider:
-        return {
-            "allocations": [
-                {"resource_provider": {"uuid": uuid}, "resources": dict(resources)}
-                for uuid, resources in candidate.allocations.items()
-            ]
-        }
-    document: dict[str, Any] = {
-        "allocations": {
-            uuid: {"resources": dict(resources)}
-            for uuid, resources in candidate.allocations.items()
-        }
-    }
-    if contract.maps_groups:
-        document["mappings"] = dict(candidate.mappings)
-    return document
-
-
-def summary_document(
-    summary: ProviderSummary, asked: frozenset[str], contract: Contract
-) -> dict[str, Any]:
-    """What there is and what is used on a provider of the candidates' trees."""
-    shows_all = contract.summaries_show_all_classes
-    document: dict[str, Any] = {
-        "resources": {
-            name: {"capacity": capacity, "used": used}
-            for name, (capacity, used) in summary.resources.items()
-            if shows_all or name in asked
-        }
-    }
-    if contract.summaries_show_traits:
-        document["traits"] = summary.traits
-    if contract.nested_candidates:
-        document["parent_provider_uuid"] = summary.parent_uuid
-        document["root_provider_uuid"] = summary.root_uuid
-    return document
-
-
-def candidates_document(
-    answer: CandidatesAnswer, request: CandidatesRequest, contract: Contract
-) -> dict[str, Any]:
-    """The whole answer to a search."""
-    asked = frozenset(name for group in request.groups for name, _ in group.resources)
-    return {
-        "allocation_requests": [
-            candidate_document(candidate, contract) for candidate in answer.candidates
-        ],
-        "provider_summaries": {
-            summary.uuid: summary_document(summary, asked, contract) for summary in answer.summaries
-        },
-    }
-
-
 def handle_find_candidates(call: Call) -> Reply:
     """Every way to serve the request, up to its limit."""
     request = parse_search(call.query(), call.contract, call.limits)
     answer = find_candidates(call.services, request)
-    return reply_json(candidates_document(answer, request, call.contract), call.modified_now())
+    asked = frozenset(name for group in request.groups for name, _ in group.resources)
+    return Reply(200, render_answer(answer, call.contract, asked), call.modified_now())
