@@ -76,6 +76,7 @@ def append_history(
             workload.name: [one.as_record() for one in figures] for workload, figures in results
         },
     }
+    HISTORY.mkdir(exist_ok=True)
     path = HISTORY / f"{database}.jsonl"
     with path.open("a") as history:
         history.write(json.dumps(line) + "\n")
