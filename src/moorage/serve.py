@@ -18,6 +18,7 @@ from moorage.api.policy import Policy
 from moorage.api.request_ids import with_request_ids
 from moorage.candidates.request import SearchRules, Strategy
 from moorage.coherence.keeper import Keeper
+from moorage.coherence.project_sums import ProjectSums
 from moorage.domain.claim import Absentee
 from moorage.domain.refusals import StoreUnavailable
 from moorage.operations.claim_queue import ClaimQueue
@@ -123,6 +124,7 @@ def build_services(store: Store, settings: Settings) -> Services:
     return Services(
         store=store,
         keeper=Keeper(store),
+        sums=ProjectSums(store),
         claims=ClaimQueue(store, absentee),
         rules=Rules(absentee=absentee, search=search),
         clock=_utc_now,

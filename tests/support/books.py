@@ -11,6 +11,7 @@ from sqlalchemy import event, text
 
 from moorage.candidates.request import SearchRules
 from moorage.coherence.keeper import Keeper
+from moorage.coherence.project_sums import ProjectSums
 from moorage.domain.claim import Absentee, ConsumerClaim
 from moorage.domain.ids import ConsumerUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
@@ -50,6 +51,7 @@ def services_on(store: Store) -> Services:
     return Services(
         store=store,
         keeper=Keeper(store),
+        sums=ProjectSums(store),
         claims=ClaimQueue(store, ABSENTEE),
         rules=Rules(ABSENTEE, SearchRules()),
         clock=now,

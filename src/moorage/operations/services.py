@@ -7,6 +7,7 @@ from typing import Any
 
 from moorage.candidates.request import SearchRules
 from moorage.coherence.keeper import Keeper
+from moorage.coherence.project_sums import ProjectSums
 from moorage.domain.claim import Absentee
 from moorage.operations.claim_queue import ClaimQueue
 from moorage.store.store import Store
@@ -22,10 +23,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The store, the current picture of it, the rules and the clock (naive UTC)."""
+    """The store, the current pictures of it, the rules and the clock (naive UTC)."""
 
     store: Store
     keeper: Keeper
+    sums: ProjectSums
     claims: ClaimQueue
     rules: Rules
     clock: Callable[[], datetime]

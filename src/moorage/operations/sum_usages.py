@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 
 from moorage.operations.services import Services
-from moorage.store.usages import read_project_usages
 
 
 def sum_usages(services: Services, *, project_id: str, user_id: str | None) -> Mapping[str, int]:
     """Units held by class name."""
     totals: dict[str, int] = {}
-    for group in read_project_usages(
-        services.store, project_id=project_id, user_id=user_id
-    ).values():
+    for group in services.sums.of(project_id, user_id=user_id).values():
         for name, used in group.used.items():
             totals[name] = totals.get(name, 0) + used
     return totals

@@ -5,7 +5,6 @@ from typing import Final
 
 from moorage.domain.consumer import UsageGroup
 from moorage.operations.services import Services
-from moorage.store.usages import read_project_usages
 
 ALL_TYPES: Final = "all"
 """Asks for one group of all consumers."""
@@ -18,7 +17,7 @@ def sum_usages_by_type(
     services: Services, *, project_id: str, user_id: str | None, consumer_type: str | None
 ) -> Sequence[UsageGroup]:
     """Units held and number of consumers: of each type, of one type, or of all together."""
-    groups = read_project_usages(services.store, project_id=project_id, user_id=user_id)
+    groups = services.sums.of(project_id, user_id=user_id)
     if consumer_type == ALL_TYPES:
         return _together(list(groups.values()))
     named = {name or UNKNOWN_TYPE: group for name, group in groups.items()}

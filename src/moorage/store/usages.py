@@ -1,53 +1,155 @@
-"""Sums of allocations over the consumers of a project."""
+"""Sums of allocations over the consumers of a project, and the journal rows that change them."""
 
-from moorage.domain.consumer import UsageGroup
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from moorage.store.journal import load_mark
 from moorage.store.sql import query
 from moorage.store.store import Store
 
-_SUMS = """
-    SELECT held.consumer_type, rc.name AS class_name, held.used, 0 AS consumers
+_SUMS = query(
+    """
+    SELECT held.project, us.external_id AS user_id, ct.name AS consumer_type,
+           rc.name AS class_name, held.used, 0 AS consumers
     FROM (
-        SELECT ct.name AS consumer_type, a.resource_class_id, SUM(a.used) AS used
+        SELECT pr.external_id AS project, c.user_id, c.consumer_type_id, a.resource_class_id,
+               SUM(a.used) AS used
         FROM projects pr
         JOIN consumers c ON c.project_id = pr.id
         JOIN allocations a ON a.consumer_id = c.uuid
-        LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
-        {users}
         WHERE pr.external_id = :project
-        GROUP BY ct.name, a.resource_class_id
+        GROUP BY pr.external_id, c.user_id, c.consumer_type_id, a.resource_class_id
     ) held
     JOIN resource_classes rc ON rc.id = held.resource_class_id
+    LEFT JOIN users us ON us.id = held.user_id
+    LEFT JOIN consumer_types ct ON ct.id = held.consumer_type_id
     UNION ALL
-    SELECT ct.name AS consumer_type, NULL AS class_name, 0 AS used, COUNT(*) AS consumers
-    FROM projects pr
-    JOIN consumers c ON c.project_id = pr.id
-    LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
-    {users}
-    WHERE pr.external_id = :project
-      AND EXISTS (SELECT 1 FROM allocations a WHERE a.consumer_id = c.uuid)
-    GROUP BY ct.name
-"""
-_USERS = "JOIN users us ON us.id = c.user_id AND us.external_id = :user"
-_OF_PROJECT = query(_SUMS.format(users=""))
-_OF_USER = query(_SUMS.format(users=_USERS))
-
-
-def read_project_usages(
-    store: Store, *, project_id: str, user_id: str | None
-) -> dict[str | None, UsageGroup]:
-    """What a project's consumers hold and how many they are, by type; None: without a type.
-
-    Units and counts are of one moment, since one statement asks for both.
+    SELECT held.project, us.external_id AS user_id, ct.name AS consumer_type,
+           NULL AS class_name, 0 AS used, held.consumers
+    FROM (
+        SELECT pr.external_id AS project, c.user_id, c.consumer_type_id, COUNT(*) AS consumers
+        FROM projects pr
+        JOIN consumers c ON c.project_id = pr.id
+        WHERE pr.external_id = :project
+          AND EXISTS (SELECT 1 FROM allocations a WHERE a.consumer_id = c.uuid)
+        GROUP BY pr.external_id, c.user_id, c.consumer_type_id
+    ) held
+    LEFT JOIN users us ON us.id = held.user_id
+    LEFT JOIN consumer_types ct ON ct.id = held.consumer_type_id
     """
-    if user_id:
-        rows = store.read(_OF_USER, {"project": project_id, "user": user_id})
-    else:
-        rows = store.read(_OF_PROJECT, {"project": project_id})
-    used: dict[str | None, dict[str, int]] = {}
-    counts: dict[str | None, int] = {}
+)
+_CHANGES = """
+    SELECT j.id, j.kind, j.before, j.after FROM moorage_journal j
+    WHERE j.id > :mark {late} ORDER BY j.id LIMIT :most
+"""
+_PAST_MARK = query(_CHANGES.format(late=""))
+_PAST_MARK_OR_LATE = query(_CHANGES.format(late="OR j.id IN :gaps"), many=("gaps",))
+_ALLOCATION_KIND = "allocation."
+_RENAME_KIND = "class.rename"
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A consumer as the journal tells of it: whose it is, and what it holds."""
+
+    resources: dict[str, dict[str, int]]
+    project_id: str
+    user_id: str
+    consumer_type: str | None = None
+
+
+_decode = msgspec.json.Decoder(Holder).decode
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What the consumers of one user and type hold of one class; or how many they are.
+
+    ``user_id`` and ``consumer_type`` are None where they are not recorded, ``class_name`` in rows
+    that count the consumers. ``project_id`` is as the store spells it.
+    """
+
+    project_id: str
+    user_id: str | None
+    consumer_type: str | None
+    class_name: str | None
+    used: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageChange:
+    """A journal row as far as sums care.
+
+    ``before`` and ``after`` are None where there was or is no consumer, and in rows that change
+    none. ``renames``: a class has another name from here on.
+    """
+
+    id: int
+    before: Holder | None = None
+    after: Holder | None = None
+    renames: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePicture:
+    """A project's sums and the journal, of one moment.
+
+    ``changes`` are those past the mark that was asked for; ``mark`` and ``gaps`` say up to where
+    the journal was written.
+    """
+
+    rows: list[UsageRow]
+    changes: list[UsageChange]
+    mark: int
+    gaps: set[int]
+
+
+def read_usage_changes(
+    store: Store, *, mark: int, gaps: Collection[int], most: int
+) -> list[UsageChange]:
+    """At most ``most`` rows past a mark, or with one of the given lower numbers."""
+    what, parameters = _asking(mark, gaps, most)
+    return list(_changes(store.read(what, parameters)))
+
+
+def read_usage_picture(
+    store: Store, *, project_id: str, mark: int, gaps: Collection[int], most: int
+) -> UsagePicture:
+    """A project's sums, with at most ``most`` journal rows past a mark or in its gaps."""
+
+    def load(connection: Connection) -> UsagePicture:
+        found_mark, found_gaps = load_mark(connection)
+        what, parameters = _asking(mark, gaps, most)
+        return UsagePicture(
+            rows=[_usage(row) for row in connection.execute(_SUMS, {"project": project_id})],
+            changes=list(_changes(connection.execute(what, parameters))),
+            mark=found_mark,
+            gaps=found_gaps,
+        )
+
+    return store.read_picture(load)
+
+
+def _asking(mark: int, gaps: Collection[int], most: int) -> tuple[Any, dict[str, Any]]:
+    if not gaps:
+        return _PAST_MARK, {"mark": mark, "most": most}
+    return _PAST_MARK_OR_LATE, {"mark": mark, "most": most, "gaps": list(gaps)}
+
+
+def _changes(rows: Iterable[Row[Any]]) -> Iterator[UsageChange]:
     for row in rows:
-        if row.class_name is None:
-            counts[row.consumer_type] = int(row.consumers)
+        kind, before, after = row.kind, row.before, row.after
+        if kind.startswith(_ALLOCATION_KIND):
+            yield UsageChange(row.id, before and _decode(before), after and _decode(after))
         else:
-            used.setdefault(row.consumer_type, {})[row.class_name] = int(row.used)
-    return {kind: UsageGroup(kind or "", counts[kind], used[kind]) for kind in used}
+            yield UsageChange(row.id, renames=kind == _RENAME_KIND)
+
+
+def _usage(row: Row[Any]) -> UsageRow:
+    return UsageRow(
+        row.project, row.user_id, row.consumer_type, row.class_name, int(row.used), row.consumers
+    )
