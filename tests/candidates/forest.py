@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from moorage.candidates.snapshot import (
+from moorage.candidates.rows import (
     AggregateLink,
     InventoryRow,
     ProviderRow,
-    Snapshot,
+    Rows,
     TraitLink,
     UsageRow,
 )
+from moorage.candidates.snapshot import Snapshot
 from moorage.domain.ids import SHARING_TRAIT
 from moorage.domain.inventory import Inventory
 
@@ -56,27 +57,31 @@ def root_of(forest: Sequence[Node], number: int) -> int:
     return number if parent is None else root_of(forest, parent)
 
 
-def snapshot_of(forest: Sequence[Node]) -> Snapshot:
-    """The snapshot of a forest; row ids are ten times the position, plus 7."""
+def id_of(number: int) -> int:
+    """The row id of the provider at a position of a forest."""
+    return 10 * number + 7
+
+
+def rows_of(forest: Sequence[Node], numbers: Sequence[int] | None = None) -> Rows:
+    """The rows of a forest, or of some of its providers."""
     class_ids = {name: key for key, name in CLASS_NAMES.items()}
     trait_ids = {name: key for key, name in TRAIT_NAMES.items()}
-    row = [10 * number + 7 for number in range(len(forest))]
-    nodes = list(zip(row, forest, strict=True))
-    providers = [
-        ProviderRow(
-            id=row[number],
-            uuid=uuid_of(number),
-            name=f"node-{number}",
-            generation=number,
-            parent_id=None if node.parent is None else row[node.parent],
-            root_id=row[root_of(forest, number)],
-            modified_at=AT,
-        )
-        for number, node in enumerate(forest)
-    ]
-    return Snapshot.build(
-        reversed(providers),
-        [
+    wanted = range(len(forest)) if numbers is None else numbers
+    nodes = [(id_of(number), forest[number]) for number in wanted]
+    return Rows(
+        providers=[
+            ProviderRow(
+                id=id_of(number),
+                uuid=uuid_of(number),
+                name=f"node-{number}",
+                generation=number,
+                parent_id=None if node.parent is None else id_of(node.parent),
+                modified_at=AT,
+            )
+            for number in reversed(wanted)
+            for node in [forest[number]]
+        ],
+        inventories=[
             InventoryRow(
                 key,
                 class_ids[name],
@@ -90,13 +95,18 @@ def snapshot_of(forest: Sequence[Node]) -> Snapshot:
             for key, node in nodes
             for name, stock in node.inventories.items()
         ],
-        [
+        usages=[
             UsageRow(key, class_ids[name], used)
             for key, node in nodes
             for name, used in node.used.items()
         ],
-        [TraitLink(key, trait_ids[name]) for key, node in nodes for name in node.traits],
-        [AggregateLink(key, uuid) for key, node in nodes for uuid in node.aggregates],
+        traits=[TraitLink(key, trait_ids[name]) for key, node in nodes for name in node.traits],
+        aggregates=[AggregateLink(key, uuid) for key, node in nodes for uuid in node.aggregates],
         class_names=CLASS_NAMES,
         trait_names=TRAIT_NAMES,
     )
+
+
+def snapshot_of(forest: Sequence[Node]) -> Snapshot:
+    """The snapshot of a forest."""
+    return Snapshot.build(rows_of(forest))

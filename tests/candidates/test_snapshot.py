@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.candidates.columns import CAPACITY_COLUMN_MAX, Links, Stock
+from moorage.candidates.columns import CAPACITY_COLUMN_MAX
 from moorage.candidates.filter import filter_providers
 from moorage.candidates.request import CandidatesRequest, RequestGroup, SearchRules
+from moorage.candidates.rows import UsageRow
 from moorage.candidates.search import find_candidates
-from moorage.candidates.snapshot import Snapshot, UsageRow
+from moorage.candidates.snapshot import Snapshot
 from moorage.domain.ids import AMOUNT_MAX
 from moorage.domain.inventory import Inventory
 from moorage.domain.provider import Provider, ProviderFilter
@@ -33,14 +34,14 @@ def arrays(value: object) -> list[np.ndarray]:  # type: ignore[type-arg]
         column = getattr(value, field.name)
         if isinstance(column, np.ndarray):
             found.append(column)
-        elif isinstance(column, Links | Stock):
-            found += arrays(column)
     return found
 
 
 def test_no_column_can_be_written() -> None:
     snapshot = snapshot_of(FOREST)
-    columns = arrays(snapshot) + [c for stock in snapshot.stocks.values() for c in arrays(stock)]
+    parts = [snapshot, *snapshot.blocks, *snapshot.shapes]
+    parts += [stock for block in snapshot.blocks for stock in block.stocks.values()]
+    columns = [column for part in parts for column in arrays(part)]
     assert len(columns) > 20
     assert not any(column.flags.writeable for column in columns)
 
@@ -65,7 +66,7 @@ def test_traits_are_told_in_the_order_of_their_ids() -> None:
 def test_aggregates_and_trees_are_read_by_position() -> None:
     snapshot = snapshot_of(FOREST)
     assert set(snapshot.aggregates_of(2)) == set(AGGREGATES[1:])
-    assert snapshot.tree_members(0).tolist() == [0, 1]
+    assert sorted(shape.members.tolist() for shape in snapshot.shapes) == [[[0, 1]], [[2]]]
     assert snapshot.ancestors_of(1) == [1, 0]
 
 
@@ -98,7 +99,7 @@ def test_an_empty_deployment_has_an_empty_snapshot() -> None:
 def test_capacity_is_what_the_domain_says(total: int, reserved: int, ratio: float) -> None:
     inventory = Inventory(total=total, reserved=min(total, reserved), allocation_ratio=ratio)
     snapshot = snapshot_of([Node(inventories={"VCPU": inventory})])
-    (stock,) = snapshot.stocks.values()
+    (stock,) = snapshot.blocks[0].stocks.values()
     assert stock.capacity_at(0) == inventory.capacity
     assert stock.capacities[0] == min(inventory.capacity, CAPACITY_COLUMN_MAX)
 

@@ -159,26 +159,23 @@ def summarize(snapshot: Snapshot, providers: IndexArray) -> Sequence[ProviderSum
 def resources_of(snapshot: Snapshot, providers: IndexArray) -> Sequence[dict[str, tuple[int, int]]]:
     """For each provider: class name -> (capacity, used)."""
     resources: list[dict[str, tuple[int, int]]] = [{} for _ in range(providers.size)]
-    for stock in snapshot.stocks.values():
-        rows, positions = stock.rows_of(providers)
-        for row, used, position in zip(
-            rows.tolist(), stock.used[rows].tolist(), positions.tolist(), strict=True
-        ):
-            resources[position][stock.resource_class] = (stock.capacity_at(row), used)
+    places = np.arange(providers.size)
+    for block, inside, offsets in snapshot.split(providers):
+        here = places[inside].tolist()
+        for stock in block.stocks.values():
+            rows, found = stock.rows_of(offsets)
+            for row, used, which in zip(
+                rows.tolist(), stock.used[rows].tolist(), found.tolist(), strict=True
+            ):
+                resources[here[which]][stock.resource_class] = (stock.capacity_at(row), used)
     return resources
 
 
 def traits_of(snapshot: Snapshot, providers: IndexArray) -> Sequence[tuple[str, ...]]:
-    """For each provider: the names of its traits, in id order.
-
-    Hosts of one model have the same traits, so that each distinct set is made only once.
-    """
-    made: dict[bytes, tuple[str, ...]] = {}
-    traits = []
-    for index in providers.tolist():
-        labels = snapshot.traits.labels_of(index)
-        key = labels.tobytes()
-        if key not in made:
-            made[key] = tuple(snapshot.trait_names[label] for label in labels.tolist())
-        traits.append(made[key])
-    return traits
+    """For each provider: the names of its traits, in id order."""
+    numbers = snapshot.trait_sets[providers].tolist()
+    names = {
+        number: tuple(snapshot.trait_names[label] for label in snapshot.traits.labels_of(number))
+        for number in set(numbers)
+    }
+    return [names[number] for number in numbers]

@@ -56,6 +56,11 @@ def positions_in(known: NDArray[Any], wanted: NDArray[Any]) -> IndexArray:
     return np.where(known[positions] == wanted, positions, -1).astype(np.int32)
 
 
+def extended(column: Column, count: int, fill: Any) -> Column:
+    """A writeable copy with ``count`` more values at its end."""
+    return np.concatenate([column, np.full(count, fill, dtype=column.dtype)])  # type: ignore[return-value]
+
+
 def capacities(
     total: AmountArray, reserved: AmountArray, ratio: NDArray[np.float64]
 ) -> AmountArray:
@@ -66,58 +71,11 @@ def capacities(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Links:
-    """Which labels (traits, or aggregates) each provider has, readable from both sides.
-
-    Two compressed sparse rows: the labels of provider p are
-    ``labels[label_starts[p]:label_starts[p + 1]]``, ascending; the providers of a label likewise.
-    """
-
-    label_starts: AmountArray
-    labels: IndexArray
-    provider_starts: AmountArray
-    providers: IndexArray
-
-    @classmethod
-    def build(
-        cls, *, providers: IndexArray, labels: IndexArray, provider_count: int, label_count: int
-    ) -> "Links":
-        """Links from pairs in any order; pairs with a negative position are left out."""
-        known = (providers >= 0) & (labels >= 0)
-        pairs = np.sort(providers[known].astype(np.int64) * max(label_count, 1) + labels[known])
-        # Cheaper than np.unique, which hashes: millions of links come in order or nearly so.
-        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-        linked, label = np.divmod(pairs, max(label_count, 1))
-        by_label = np.argsort(label, kind="stable")
-        return cls(
-            label_starts=frozen(np.searchsorted(linked, np.arange(provider_count + 1))),
-            labels=frozen(label.astype(np.int32)),
-            provider_starts=frozen(np.searchsorted(label[by_label], np.arange(label_count + 1))),
-            providers=frozen(linked[by_label].astype(np.int32)),
-        )
-
-    def labels_of(self, provider: int) -> IndexArray:
-        """The labels of one provider, ascending."""
-        return self.labels[self.label_starts[provider] : self.label_starts[provider + 1]]
-
-    def providers_of(self, label: int) -> IndexArray:
-        """The providers that have the label, ascending."""
-        return self.providers[self.provider_starts[label] : self.provider_starts[label + 1]]
-
-    def mask_any(self, labels: Iterable[int]) -> Mask:
-        """True for the providers that have at least one of the labels."""
-        mask = np.zeros(self.label_starts.size - 1, dtype=np.bool_)
-        for label in labels:
-            mask[self.providers_of(label)] = True
-        return mask
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Stock:
-    """All inventories of one resource class, one row for each provider that has one.
+    """The inventories of one resource class in one block, a row for each provider that has one.
 
-    ``providers`` is ascending and the other columns stand beside it. ``capacities`` and ``used``
-    are in whole units of the class.
+    ``providers`` are offsets in the block, ascending; the other columns stand beside it.
+    ``capacities`` and ``used`` are in whole units of the class.
     """
 
     resource_class: str
@@ -131,18 +89,33 @@ class Stock:
     capacities: AmountArray
     used: AmountArray
 
+    @classmethod
+    def build(
+        cls, resource_class: str, providers: IndexArray, offered: NDArray[np.float64]
+    ) -> "Stock":
+        """A stock of which nothing is used; ``offered`` has the columns of ``InventoryRow``."""
+        totals, reserved, min_units, max_units, step_sizes = (
+            frozen(whole(offered[:, position])) for position in range(2, 7)
+        )
+        ratios = frozen(offered[:, 7].copy())
+        return cls(
+            resource_class=resource_class,
+            providers=frozen(providers),
+            totals=totals,
+            reserved=reserved,
+            min_units=min_units,
+            max_units=max_units,
+            step_sizes=step_sizes,
+            allocation_ratios=ratios,
+            capacities=frozen(capacities(totals, reserved, ratios)),
+            used=frozen(np.zeros(providers.size, dtype=np.int64)),
+        )
+
     def rows_of(self, providers: NDArray[Any]) -> tuple[IndexArray, NDArray[np.intp]]:
         """The rows of those providers that have the class, and where each stood in the argument."""
-        if not self.providers.size:
-            return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.intp)
         rows = positions_in(self.providers, providers)
         found = np.flatnonzero(rows >= 0)
         return rows[found], found
-
-    def row_of(self, provider: int) -> int:
-        """The row of a provider that has the class."""
-        # A key of the column's own type: for any other NumPy would convert the whole column.
-        return int(self.providers.searchsorted(np.int32(provider)))
 
     def providers_with_room(self, amount: int) -> IndexArray:
         """The providers that could give out this amount now, as one portion."""
@@ -157,12 +130,6 @@ class Stock:
         found: IndexArray = self.providers[fits]
         return found
 
-    def room_at(self, provider: int) -> int:
-        """The most units that one consumer could take from a provider that has the class."""
-        row = self.row_of(provider)
-        free = int(self.capacities[row]) - int(self.used[row])
-        return min(free, int(self.max_units[row]))
-
     def capacity_at(self, row: int) -> int:
         """The capacity of a row, also where it does not fit the column."""
         if abs(int(self.capacities[row])) < CAPACITY_COLUMN_MAX:
@@ -174,3 +141,34 @@ class Stock:
         column = self.used.copy()
         column[rows] = used
         return replace(self, used=frozen(column))
+
+    def without(self, leaving: Mask) -> "Stock":
+        """The same stock without the rows of some providers, a mask over the block's offsets."""
+        keep = ~leaving[self.providers]
+        if keep.all():
+            return self
+        return self._with_rows(lambda column, _: column[keep], self)
+
+    def joined(self, other: "Stock") -> "Stock":
+        """This stock and that of other providers together."""
+        order = np.argsort(np.concatenate([self.providers, other.providers]), kind="stable")
+        return self._with_rows(lambda mine, its: np.concatenate([mine, its])[order], other)
+
+    def _with_rows(self, take: Any, other: "Stock") -> "Stock":
+        return Stock(
+            self.resource_class,
+            *(
+                frozen(take(getattr(self, name), getattr(other, name)))
+                for name in (
+                    "providers",
+                    "totals",
+                    "reserved",
+                    "min_units",
+                    "max_units",
+                    "step_sizes",
+                    "allocation_ratios",
+                    "capacities",
+                    "used",
+                )
+            ),
+        )

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from moorage.candidates.columns import Mask
-from moorage.candidates.names import check_classes, check_traits, stock_named
+from moorage.candidates.eligible import Ask, Eligible
+from moorage.candidates.labels import covering
+from moorage.candidates.names import check_classes, check_traits
 from moorage.candidates.snapshot import Snapshot
 from moorage.domain.provider import ProviderFilter
 
@@ -22,7 +24,7 @@ def filter_providers(snapshot: Snapshot, wanted: ProviderFilter) -> Sequence[int
     Source: Placement answers at once, without a look at the names that follow, when the tree is
     unknown, when no provider has the required traits, and when none is in the aggregates.
     """
-    mask = np.ones(len(snapshot), dtype=np.bool_)
+    mask = snapshot.alive.copy()
     if wanted.in_tree:
         member = snapshot.positions.get(wanted.in_tree)
         if member is None:
@@ -34,15 +36,12 @@ def filter_providers(snapshot: Snapshot, wanted: ProviderFilter) -> Sequence[int
             return []
         mask &= matching
     mask &= has_room(snapshot, wanted)
-    indices: Sequence[int] = np.flatnonzero(mask).tolist()
-    return [i for i in indices if is_named(snapshot, i, wanted)]
-
-
-def is_named(snapshot: Snapshot, index: int, wanted: ProviderFilter) -> bool:
-    """Whether the provider has the name and the uuid that the filter gives."""
-    if wanted.uuid and snapshot.uuids[index] != wanted.uuid:
-        return False
-    return not wanted.name or snapshot.names[index] == wanted.name
+    found = np.flatnonzero(mask)
+    if wanted.uuid:
+        found = found[found == snapshot.positions.get(wanted.uuid)]
+    # Positions are mostly in id order, but one that was given out early may commit late.
+    indices: Sequence[int] = found[np.argsort(snapshot.ids[found], kind="stable")].tolist()
+    return [i for i in indices if not wanted.name or snapshot.names[i] == wanted.name]
 
 
 def has_traits(snapshot: Snapshot, wanted: ProviderFilter) -> Mask | None:
@@ -52,37 +51,37 @@ def has_traits(snapshot: Snapshot, wanted: ProviderFilter) -> Mask | None:
     """
     for any_of in wanted.required_traits:
         check_traits(snapshot, any_of)
-    mask = np.ones(len(snapshot), dtype=np.bool_)
-    for any_of in wanted.required_traits:
-        mask &= snapshot.mask_any_trait(any_of)
-    if wanted.required_traits and not mask.any():
-        return None
+    mask = snapshot.alive.copy()
+    if wanted.required_traits:
+        table = covering(snapshot.traits, map(snapshot.trait_labels, wanted.required_traits))
+        mask &= table[snapshot.trait_sets]
+        if not mask.any():
+            return None
     check_traits(snapshot, wanted.forbidden_traits)
     if wanted.forbidden_traits:
-        mask &= ~snapshot.mask_any_trait(wanted.forbidden_traits)
+        tainted = snapshot.traits.having_any(snapshot.trait_labels(wanted.forbidden_traits))
+        mask &= ~tainted[snapshot.trait_sets]
     return mask
 
 
 def in_aggregates(snapshot: Snapshot, wanted: ProviderFilter) -> Mask | None:
     """The providers in the aggregates and in none of the forbidden ones; None: none is in them."""
-    mask = np.ones(len(snapshot), dtype=np.bool_)
-    for any_of in wanted.member_of:
-        mask &= snapshot.mask_any_aggregate(any_of)
-    if wanted.member_of and not mask.any():
-        return None
+    mask = snapshot.alive.copy()
+    if wanted.member_of:
+        table = covering(snapshot.aggregates, map(snapshot.known_aggregates, wanted.member_of))
+        mask &= table[snapshot.aggregate_sets]
+        if not mask.any():
+            return None
     if wanted.forbidden_aggregates:
-        mask &= ~snapshot.mask_any_aggregate(wanted.forbidden_aggregates)
+        labels = snapshot.known_aggregates(wanted.forbidden_aggregates)
+        mask &= ~snapshot.aggregates.having_any(labels)[snapshot.aggregate_sets]
     return mask
 
 
 def has_room(snapshot: Snapshot, wanted: ProviderFilter) -> Mask:
     """The providers that could give out each of the amounts now."""
     check_classes(snapshot, (name for name, _ in wanted.resources))
-    mask = np.ones(len(snapshot), dtype=np.bool_)
-    for name, amount in wanted.resources:
-        roomy = np.zeros(len(snapshot), dtype=np.bool_)
-        stock = stock_named(snapshot, name)
-        if stock is not None:
-            roomy[stock.providers_with_room(amount)] = True
-        mask &= roomy
-    return mask
+    if not wanted.resources:
+        return snapshot.alive
+    portions = tuple((snapshot.class_ids[name], amount) for name, amount in wanted.resources)
+    return Eligible(snapshot, Ask(portions)).at(np.arange(len(snapshot), dtype=np.int32))

@@ -1,25 +1,26 @@
-"""Which providers could serve each group of a request, and for which anchors.
+"""From the groups of a request to the choices of providers that a candidate has to make.
 
 An anchor is the root of the tree that a candidate is built around. A provider serves the anchor of
 its own tree; a sharing provider also the anchors of the trees in its aggregates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from moorage.candidates.columns import IndexArray, Mask, Stock, frozen
-from moorage.candidates.names import check_classes, check_traits, stock_named
-from moorage.candidates.request import RequestGroup
+from moorage.candidates.columns import Mask
+from moorage.candidates.eligible import Ask, Eligible
+from moorage.candidates.labels import covering
+from moorage.candidates.request import CandidatesRequest, GroupPolicy, RequestGroup
 from moorage.candidates.snapshot import Snapshot
+from moorage.domain.ids import ResourceClassId
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Portion:
     """Units of one class that are taken from one provider."""
 
-    stock: Stock
+    class_id: ResourceClassId
+    resource_class: str
     amount: int
 
 
@@ -28,239 +29,141 @@ class Slot:
     """One choice of a provider that a candidate has to make.
 
     A suffixed group is one slot; a group that may be spread is a slot for each of its classes.
-    ``anchors`` and ``providers`` are the possible pairs, ordered by anchor.
+    ``own``: who can serve it in its own tree; ``lend``: in the trees it lends to, None: nobody.
     """
 
     suffix: str
     portions: tuple[Portion, ...]
-    anchors: IndexArray
-    providers: IndexArray
+    own: Eligible
+    lend: Eligible | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GroupPlan:
-    """The slots of one group, and the traits that their providers must have together.
+class Plan:
+    """All slots of a request, and what must hold between their providers, around any anchor.
 
-    ``traits_together``: at least one of each set; empty where each provider was checked alone.
+    ``anchors``: for each set of traits whether a root with it may be an anchor; None: any may.
+    ``subtrees``: positions of the slots whose providers must lie below one of them.
+    ``spread``: the slots whose providers must have certain traits between them; ``together``: for
+    each of those traits (or choices of traits) the sets of traits that have it.
+    ``contended``: classes of which one provider may be asked for several portions, with the sum
+    that is asked for.
     """
 
+    snapshot: Snapshot
     slots: tuple[Slot, ...]
-    traits_together: tuple[frozenset[str], ...]
+    anchors: Mask | None
+    isolate: bool
+    nested: bool
+    subtrees: tuple[frozenset[int], ...]
+    spread: frozenset[int]
+    together: tuple[Mask, ...]
+    contended: Mapping[ResourceClassId, int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GroupFilter:
-    """What a group asks of providers beside resources, as masks over all providers.
+def make_plan(snapshot: Snapshot, request: CandidatesRequest) -> Plan | None:
+    """The plan for a request whose names exist; None where a group can be served by nobody."""
+    known: dict[Ask, Eligible] = {}
+    slots: list[Slot] = []
+    together: list[Mask] = []
+    for group in request.groups:
+        made = slots_of(snapshot, group, known)
+        if made is None:
+            return None
+        slots += made
+        if not stands_alone(snapshot, group):
+            labels = map(snapshot.trait_labels, group.required_traits)
+            together.extend(map(snapshot.traits.having_any, labels))
+    isolate = request.group_policy is GroupPolicy.ISOLATE
+    return Plan(
+        snapshot=snapshot,
+        slots=tuple(slots),
+        anchors=anchors_allowed(snapshot, request),
+        isolate=isolate,
+        nested=request.nested,
+        subtrees=tuple(
+            frozenset(i for i, slot in enumerate(slots) if slot.suffix in suffixes)
+            for suffixes in request.same_subtrees
+        ),
+        spread=frozenset(i for i, slot in enumerate(slots) if not slot.suffix),
+        together=tuple(together),
+        contended=contended_among(slots, isolate=isolate),
+    )
 
-    ``members`` are in the aggregates asked for, ``outcasts`` in a forbidden one, and ``tainted``
-    have a forbidden trait; each is None where nothing is asked. ``tree`` is the root of the only
-    tree allowed.
+
+def stands_alone(snapshot: Snapshot, group: RequestGroup) -> bool:
+    """Whether one provider serves the whole group."""
+    return group.same_provider or snapshot.is_flat
+
+
+def slots_of(
+    snapshot: Snapshot, group: RequestGroup, known: dict[Ask, Eligible]
+) -> Sequence[Slot] | None:
+    """The choices that a group leaves; None where nobody can serve it.
+
+    Source: a group without resources matches only by required traits or aggregates, in all trees:
+    Placement finds nothing for one that only forbids, and does not look at its ``in_tree``. With
+    ``member_of`` a sharing provider must be in the aggregates itself; that the anchor is in them
+    is not enough. A spread group that is bound to a tree gets nothing from sharing providers.
     """
-
-    members: Mask | None
-    outcasts: Mask | None
-    tainted: Mask | None
-    tree: int | None
-
-
-def plan_group(
-    snapshot: Snapshot, group: RequestGroup, anchors_allowed: Mask | None
-) -> GroupPlan | None:
-    """The choices that a group leaves; None where no provider at all can serve it.
-
-    Raises:
-        UnknownResourceClass, UnknownTraits: a name does not exist.
-
-    Source: Placement looks at a group in this order and stops at the first part that nothing
-    satisfies, so that names which come later are not looked at.
-    """
-    check_classes(snapshot, (name for name, _ in group.resources))
-    members = members_of(snapshot, group)
-    if members is not None and not members.any():
-        return None
-    for any_of in group.required_traits:
-        check_traits(snapshot, any_of)
-    check_traits(snapshot, group.forbidden_traits)
     tree = None
     if group.in_tree:
         member = snapshot.positions.get(group.in_tree)
         if member is None:
             return None
         tree = int(snapshot.roots[member])
-    portions = portions_of(snapshot, group)
-    if portions is None:
+
+    def eligible(portions: Sequence[Portion], *, spans: bool, tree: int | None) -> Eligible:
+        ask = Ask(
+            portions=tuple((portion.class_id, portion.amount) for portion in portions),
+            required=group.required_traits if stands_alone(snapshot, group) else (),
+            forbidden=group.forbidden_traits,
+            member_of=group.member_of,
+            outcast_of=group.forbidden_aggregates,
+            tree=tree,
+            spans=spans,
+        )
+        if ask not in known:
+            known[ask] = Eligible(snapshot, ask)
+        return known[ask]
+
+    portions = tuple(
+        Portion(snapshot.class_ids[name], name, amount) for name, amount in group.resources
+    )
+    if not stands_alone(snapshot, group):
+        return [
+            Slot(
+                group.suffix,
+                (portion,),
+                own=eligible((portion,), spans=True, tree=tree),
+                lend=None if group.in_tree else eligible((portion,), spans=False, tree=None),
+            )
+            for portion in portions
+        ] or None
+    if not portions and not group.required_traits and not group.member_of:
         return None
-    asked = filter_of(snapshot, group, members=members, tree=tree)
-    if group.same_provider or snapshot.is_flat:
-        return plan_single(snapshot, group, asked, portions, anchors_allowed)
-    return plan_spread(snapshot, group, asked, portions, anchors_allowed)
+    whole = eligible(portions, spans=False, tree=tree if portions else None)
+    return [Slot(group.suffix, portions, own=whole, lend=whole)]
 
 
-def filter_of(
-    snapshot: Snapshot, group: RequestGroup, *, members: Mask | None, tree: int | None
-) -> GroupFilter:
-    """The group's filter, with masks only for what the group asks."""
-    outcasts = tainted = None
-    if group.forbidden_aggregates:
-        outcasts = snapshot.mask_any_aggregate(group.forbidden_aggregates)
-    if group.forbidden_traits:
-        tainted = snapshot.mask_any_trait(group.forbidden_traits)
-    return GroupFilter(members=members, outcasts=outcasts, tainted=tainted, tree=tree)
-
-
-def members_of(snapshot: Snapshot, group: RequestGroup) -> Mask | None:
-    """The providers that are themselves in an aggregate of each set."""
-    if not group.member_of:
+def anchors_allowed(snapshot: Snapshot, request: CandidatesRequest) -> Mask | None:
+    """For each set of traits whether a root with it may be an anchor; None: any may."""
+    if not request.root_required and not request.root_forbidden:
         return None
-    mask = np.ones(len(snapshot), dtype=np.bool_)
-    for any_of in group.member_of:
-        mask &= snapshot.mask_any_aggregate(any_of)
-    return mask
+    required = ([label] for label in snapshot.trait_labels(request.root_required))
+    table = covering(snapshot.traits, required)
+    forbidden = snapshot.traits.having_any(snapshot.trait_labels(request.root_forbidden))
+    return table & ~forbidden[: table.size]
 
 
-def portions_of(snapshot: Snapshot, group: RequestGroup) -> tuple[Portion, ...] | None:
-    """The group's amounts beside their stocks; None where a class has no inventory anywhere."""
-    portions = []
-    for name, amount in group.resources:
-        stock = stock_named(snapshot, name)
-        if stock is None:
-            return None
-        portions.append(Portion(stock, amount))
-    return tuple(portions)
-
-
-def roomy_in_tree(snapshot: Snapshot, portion: Portion, tree: int | None) -> IndexArray:
-    """The providers with room for the portion, in the one tree where one is asked for."""
-    roomy = portion.stock.providers_with_room(portion.amount)
-    if tree is None:
-        return roomy
-    inside: IndexArray = roomy[snapshot.roots[roomy] == tree]
-    return inside
-
-
-def plan_single(
-    snapshot: Snapshot,
-    group: RequestGroup,
-    asked: GroupFilter,
-    portions: tuple[Portion, ...],
-    anchors_allowed: Mask | None,
-) -> GroupPlan | None:
-    """The providers that can serve the whole group alone, each with its anchors.
-
-    Source: a group without resources matches only by required traits or aggregates, in all trees:
-    Placement finds nothing for one that only forbids, and does not look at its ``in_tree``.
-    """
-    if not portions and not group.required_traits and asked.members is None:
-        return None
-    mask = np.ones(len(snapshot), dtype=np.bool_)
-    for any_of in group.required_traits:
-        mask &= snapshot.mask_any_trait(any_of)
-    if asked.members is not None:
-        mask &= asked.members
-    for excluded in (asked.outcasts, asked.tainted):
-        if excluded is not None:
-            mask &= ~excluded
-    for portion in portions:
-        roomy = np.zeros(len(snapshot), dtype=np.bool_)
-        roomy[roomy_in_tree(snapshot, portion, asked.tree)] = True
-        mask &= roomy
-    own = np.flatnonzero(mask).astype(np.int32)
-    lenders = snapshot.sharing[mask[snapshot.sharing]]
-    pairs = pair_up(snapshot, own, lenders)
-    slot = slot_of(group.suffix, portions, *allowed(pairs, anchors_allowed))
-    return GroupPlan((slot,), ()) if slot.anchors.size else None
-
-
-def plan_spread(
-    snapshot: Snapshot,
-    group: RequestGroup,
-    asked: GroupFilter,
-    portions: tuple[Portion, ...],
-    anchors_allowed: Mask | None,
-) -> GroupPlan | None:
-    """For each class apart, the providers that can serve it, each with its anchors.
-
-    Traits are required of the chosen providers together, so they are left to the search; a
-    forbidden trait bars a provider alone. A group without resources finds nothing here.
-    """
-    slots = []
-    for portion in portions:
-        roomy = roomy_in_tree(snapshot, portion, asked.tree)
-        if asked.tainted is not None:
-            roomy = roomy[~asked.tainted[roomy]]
-        lenders = lenders_among(snapshot, roomy, asked)
-        pairs = in_aggregates(pair_up(snapshot, roomy, lenders), asked)
-        slots.append(slot_of(group.suffix, (portion,), *allowed(pairs, anchors_allowed)))
-    plan = GroupPlan(tuple(slots), group.required_traits)
-    return plan if common_anchors(snapshot, plan.slots).size else None
-
-
-def lenders_among(snapshot: Snapshot, roomy: IndexArray, asked: GroupFilter) -> IndexArray:
-    """The sharing providers that may serve other trees in this group.
-
-    None where the group is bound to one tree. Source: with ``member_of`` a sharing provider must
-    be in the aggregates itself; that the anchor is in them is not enough.
-    """
-    if asked.tree is not None:
-        return snapshot.sharing[:0]
-    lenders = np.intersect1d(roomy, snapshot.sharing, assume_unique=True)
-    return lenders if asked.members is None else lenders[asked.members[lenders]]
-
-
-def in_aggregates(
-    pairs: tuple[IndexArray, IndexArray], asked: GroupFilter
-) -> tuple[IndexArray, IndexArray]:
-    """The pairs of which the provider or the anchor is a member, and neither is an outcast.
-
-    A root's aggregates span its tree.
-    """
-    anchors, providers = pairs
-    keep = np.ones(anchors.size, dtype=np.bool_)
-    if asked.members is not None:
-        keep &= asked.members[anchors] | asked.members[providers]
-    if asked.outcasts is not None:
-        keep &= ~(asked.outcasts[anchors] | asked.outcasts[providers])
-    return anchors[keep], providers[keep]
-
-
-def pair_up(
-    snapshot: Snapshot, own: IndexArray, lenders: IndexArray
-) -> tuple[IndexArray, IndexArray]:
-    """Pairs of anchor and provider: each with its own root, lenders with the roots they serve."""
-    anchors, providers = [snapshot.roots[own]], [own]
-    for lender in lenders.tolist():
-        served = snapshot.anchors_of(lender)
-        anchors.append(served)
-        providers.append(np.full(served.size, lender, dtype=np.int32))
-    return np.concatenate(anchors), np.concatenate(providers)
-
-
-def allowed(
-    pairs: tuple[IndexArray, IndexArray], anchors_allowed: Mask | None
-) -> tuple[IndexArray, IndexArray]:
-    """The pairs with an allowed anchor."""
-    anchors, providers = pairs
-    if anchors_allowed is None:
-        return pairs
-    keep = anchors_allowed[anchors]
-    return anchors[keep], providers[keep]
-
-
-def slot_of(
-    suffix: str, portions: tuple[Portion, ...], anchors: IndexArray, providers: IndexArray
-) -> Slot:
-    """A slot with its pairs put in order of the anchors."""
-    order = np.argsort(anchors, kind="stable")
-    return Slot(suffix, portions, frozen(anchors[order]), frozen(providers[order]))
-
-
-def common_anchors(snapshot: Snapshot, slots: Sequence[Slot]) -> IndexArray:
-    """The anchors, ascending, that have at least one provider for every slot."""
-    if not slots:
-        return np.zeros(0, dtype=np.int32)
-    common = np.ones(len(snapshot), dtype=np.bool_)
-    for slot in slots:
-        served = np.zeros(len(snapshot), dtype=np.bool_)
-        served[slot.anchors] = True
-        common &= served
-    return np.flatnonzero(common).astype(np.int32)
+def contended_among(slots: Sequence[Slot], *, isolate: bool) -> dict[ResourceClassId, int]:
+    """The classes of which a provider may be asked for several portions, with all that is asked."""
+    sums: dict[ResourceClassId, int] = {}
+    askers: dict[ResourceClassId, set[object]] = {}
+    for position, slot in enumerate(slots):
+        for portion in slot.portions:
+            sums[portion.class_id] = sums.get(portion.class_id, 0) + portion.amount
+            # Isolated groups never meet on one provider: together they are one asker.
+            asker = "isolated" if isolate and slot.suffix else position
+            askers.setdefault(portion.class_id, set()).add(asker)
+    return {class_id: sums[class_id] for class_id, who in askers.items() if len(who) > 1}

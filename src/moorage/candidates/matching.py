@@ -1,38 +1,93 @@
-"""Quick proofs that choices cannot be completed, without trying them."""
+"""Places for all who compete for them: a bipartite matching that is kept while choices change."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 
-def can_isolate(options: Sequence[Sequence[int]]) -> bool:
-    """Whether each place can have a provider of its own (a bipartite matching that covers all).
+def bits_of(mask: int) -> Iterator[int]:
+    """The positions of the bits that are set, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
 
-    Args:
-        options: the providers that may serve each place.
+
+class Matching:
+    """Gives each slot one of its providers, and no provider more slots than it takes.
+
+    The proof that the slots which are still to be chosen can all be served, as far as this kind
+    of competition goes. Choosing differently needs a few rearrangements, not a new proof; and
+    what was rearranged for a choice stays valid when the choice is taken back.
     """
-    served_by: dict[int, int] = {}
 
-    def serve(place: int, tried: set[int]) -> bool:
-        for provider in options[place]:
-            if provider in tried:
-                continue
-            tried.add(provider)
-            if provider not in served_by or serve(served_by[provider], tried):
-                served_by[provider] = place
-                return True
-        return False
+    def __init__(
+        self, options: Mapping[int, int], takes: Sequence[int], fixed: Sequence[int]
+    ) -> None:
+        """
+        Args:
+            options: the providers of each slot, as bits.
+            takes: how many slots each provider can serve.
+            fixed: for every slot the provider chosen, -1 while there is none; read on each move.
+        """
+        self._options = options
+        self._takes = takes
+        self._fixed = fixed
+        self._mate: dict[int, int] = {}
+        self._served: list[list[int]] = [[] for _ in takes]
 
-    return all(serve(place, set()) for place in range(len(options)))
+    def complete(self) -> bool:
+        """Serve every slot; False: that cannot be done."""
+        return all(self._rearrange(slot, [0]) for slot in self._options)
 
-
-def can_pack(amounts: Sequence[int], rooms: Sequence[int]) -> bool:
-    """Whether the amounts may fit into the rooms; False is certain, True is not.
-
-    Two necessary conditions: there is enough room in all, and enough rooms for that many portions
-    of the smallest amount.
-    """
-    if not amounts:
+    def move(self, slot: int, provider: int) -> bool:
+        """Serve the slot from this provider; False: another slot could not be served then."""
+        if slot not in self._mate:
+            return True
+        before = self._mate[slot]
+        if before == provider:
+            return True
+        self._served[before].remove(slot)
+        if len(self._served[provider]) >= self._takes[provider] and not self._displace(
+            provider, before
+        ):
+            self._served[before].append(slot)
+            return False
+        self._served[provider].append(slot)
+        self._mate[slot] = provider
         return True
-    if sum(amounts) > sum(rooms):
+
+    def _displace(self, provider: int, free: int) -> bool:
+        """Find another provider for one of those that this one serves."""
+        for other in self._served[provider]:
+            if self._fixed[other] < 0 and self._options[other] >> free & 1:
+                self._serve(other, free)
+                return True
+        tried = [1 << provider]
+        return any(
+            self._rearrange(other, tried)
+            for other in list(self._served[provider])
+            if self._fixed[other] < 0
+        )
+
+    def _rearrange(self, slot: int, tried: list[int]) -> bool:
+        """Serve a slot from a provider not tried yet, others moving on where they must."""
+        for provider in bits_of(self._options[slot]):
+            if tried[0] >> provider & 1:
+                continue
+            tried[0] |= 1 << provider
+            if len(self._served[provider]) < self._takes[provider]:
+                self._serve(slot, provider)
+                return True
+            if self._takes[provider] <= 0:
+                continue
+            for other in list(self._served[provider]):
+                if self._fixed[other] < 0 and self._rearrange(other, tried):
+                    self._serve(slot, provider)
+                    return True
         return False
-    smallest = min(amounts)
-    return sum(room // smallest for room in rooms) >= len(amounts)
+
+    def _serve(self, slot: int, provider: int) -> None:
+        before = self._mate.get(slot)
+        if before is not None:
+            self._served[before].remove(slot)
+        self._mate[slot] = provider
+        self._served[provider].append(slot)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from moorage.candidates.columns import Stock
 from moorage.candidates.snapshot import Snapshot
 from moorage.domain.refusals import UnknownResourceClass, UnknownTraits
 
@@ -27,8 +26,3 @@ def check_traits(snapshot: Snapshot, names: Iterable[str]) -> None:
     unknown = sorted(name for name in names if name not in snapshot.trait_ids)
     if unknown:
         raise UnknownTraits(tuple(unknown))
-
-
-def stock_named(snapshot: Snapshot, name: str) -> Stock | None:
-    """The inventories of a class that exists, None where no provider has one."""
-    return snapshot.stocks.get(snapshot.class_ids[name])

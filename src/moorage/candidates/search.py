@@ -1,28 +1,29 @@
-"""Find the candidates for a request: plan the groups, search around the anchors, sum up."""
+"""Find the candidates for a request: check names, plan the groups, search around the anchors."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
-from itertools import islice
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
+from moorage.candidates.anchors import Anchor, Anchors
 from moorage.candidates.answer import CandidatesAnswer, Form, Run
-from moorage.candidates.columns import IndexArray, Mask
-from moorage.candidates.groups import GroupPlan, Slot, common_anchors, plan_group
-from moorage.candidates.names import check_traits
+from moorage.candidates.found import ROWS_MAX, Assembly, Part
+from moorage.candidates.groups import Plan, anchors_allowed, make_plan
+from moorage.candidates.names import check_classes, check_traits
 from moorage.candidates.request import (
     CandidatesRequest,
-    GroupPolicy,
+    RequestGroup,
     SearchRules,
     Strategy,
 )
 from moorage.candidates.snapshot import Snapshot
-from moorage.candidates.tree import AnchorSearch, Choice, SearchPlan
-from moorage.domain.refusals import UnknownResourceClass, UnknownTraits
 
 Shuffle = Callable[[MutableSequence[Any]], None]
 """Puts a sequence in random order in place, as ``random.shuffle`` does."""
+
+SHUFFLED_MAX: Final = 1_024
+"""Choices around one anchor that a random sample is drawn from; others follow in their order."""
 
 
 def find_candidates(
@@ -34,195 +35,215 @@ def find_candidates(
 ) -> CandidatesAnswer:
     """The ways to serve a request, each one once, and the providers around them.
 
-    At most ``request.limit`` and ``rules.candidates_max`` candidates, in the order of the roots;
-    with ``rules.randomize`` and a ``shuffle`` a random sample in random order. Only as many are
-    made as are needed. A ``candidates_max`` of 0 counts as 1, as in Placement.
+    At most ``request.limit`` and ``rules.candidates_max`` candidates, found while they are read:
+    anchor after anchor (depth first), or one from each anchor in turn (breadth first). A
+    ``candidates_max`` of 0 counts as 1, as in Placement.
+
+    With ``rules.randomize`` and a ``shuffle`` a random sample, one candidate from each anchor in
+    turn: every order of the anchors is equally likely, and around each anchor every order of its
+    first ``SHUFFLED_MAX`` choices. (Not every candidate: one of an anchor with few choices is
+    likelier than one of an anchor with many.)
+
+    Raises:
+        UnknownResourceClass, UnknownTraits: a name in the request does not exist.
+    """
+    if not check_names(snapshot, request):
+        return CandidatesAnswer(snapshot)
+    plan = make_plan(snapshot, request)
+    if plan is None:
+        return CandidatesAnswer(snapshot)
+    random = None
+    if rules.randomize and shuffle is not None:
+        random = generator_from(shuffle)
+    if snapshot.is_flat and len(plan.slots) == 1 and plan.slots[0].portions:
+        runs = runs_alone(plan, random)
+    else:
+        runs = runs_around(plan, rules.strategy, random, made_max(request, rules))
+    return CandidatesAnswer(
+        snapshot, first_of(runs, made_max(request, rules)), nested=request.nested
+    )
+
+
+def made_max(request: CandidatesRequest, rules: SearchRules) -> int | None:
+    """How many candidates are made; None is all of them."""
+    limits = []
+    if rules.candidates_max >= 0:
+        limits.append(max(rules.candidates_max, 1))
+    if request.limit is not None:
+        limits.append(request.limit)
+    return min(limits, default=None)
+
+
+def generator_from(shuffle: Shuffle) -> np.random.Generator:
+    """Random numbers for whole arrays, drawn from the caller's own source."""
+    seed = list(range(256))
+    shuffle(seed)
+    return np.random.default_rng(seed)
+
+
+def first_of(runs: Iterable[Run], count: int | None) -> Iterator[Run]:
+    """The first candidates of the runs; no more are made than are needed."""
+    for run in runs:
+        if count is None:
+            yield run
+            continue
+        yield Run(run.form, run.providers[:count])
+        count -= min(count, run.providers.shape[0])
+        if not count:
+            return
+
+
+# Names
+
+
+def check_names(snapshot: Snapshot, request: CandidatesRequest) -> bool:
+    """Refuse unknown names; False where the search ends empty before it comes to any.
+
+    Source: Placement looks at the roots, then at group after group, and within one at classes,
+    aggregates, traits and tree, and stops where nothing is left: what comes after is never seen.
 
     Raises:
         UnknownResourceClass, UnknownTraits: a name in the request does not exist.
     """
     check_traits(snapshot, request.root_required)
     check_traits(snapshot, request.root_forbidden)
-    anchors_allowed = allowed_anchors(snapshot, request)
-    if anchors_allowed is not None and not anchors_allowed.any():
-        return CandidatesAnswer(snapshot)
-    plans = plan_groups(snapshot, request, anchors_allowed)
-    if plans is None:
-        return CandidatesAnswer(snapshot)
-    if snapshot.is_flat and len(plans) == 1 and plans[0].slots[0].portions:
-        return answer_flat(snapshot, plans[0].slots[0], request, rules, shuffle)
-    found = unique_candidates(snapshot, search_plan(snapshot, request, plans), rules.strategy)
-    runs: Iterable[Run] = islice(found, made_max(request, rules, shuffle))
-    if rules.randomize and shuffle is not None:
-        sample = list(runs)
-        shuffle(sample)
-        runs = sample[: request.limit]
-    return CandidatesAnswer(snapshot, runs, nested=request.nested)
-
-
-def made_max(request: CandidatesRequest, rules: SearchRules, shuffle: Shuffle | None) -> int | None:
-    """How many candidates have to be made; None is all of them."""
-    limits = []
-    if rules.candidates_max >= 0:
-        limits.append(max(rules.candidates_max, 1))
-    # A random sample is drawn from all candidates, so the limit comes after.
-    if request.limit is not None and not (rules.randomize and shuffle is not None):
-        limits.append(request.limit)
-    return min(limits, default=None)
-
-
-def allowed_anchors(snapshot: Snapshot, request: CandidatesRequest) -> Mask | None:
-    """The roots with the traits that the request asks of roots; None: it asks for none."""
-    if not request.root_required and not request.root_forbidden:
-        return None
-    mask: Mask = snapshot.parents < 0
-    for name in request.root_required:
-        mask &= snapshot.mask_any_trait([name])
-    mask &= ~snapshot.mask_any_trait(request.root_forbidden)
-    return mask
-
-
-def plan_groups(
-    snapshot: Snapshot, request: CandidatesRequest, anchors_allowed: Mask | None
-) -> Sequence[GroupPlan] | None:
-    """A plan for each group; None where one of them cannot be served whatever the others ask.
-
-    Source: Placement searches group after group, so that an unknown name in a group that follows
-    an unservable one is never seen.
-    """
-    plans: list[GroupPlan] = []
-    for group in request.groups:
-        try:
-            plan = plan_group(snapshot, group, anchors_allowed)
-        except (UnknownResourceClass, UnknownTraits):
-            if all(can_serve(snapshot, earlier) for earlier in plans):
-                raise
-            return None
-        if plan is None:
-            return None
-        plans.append(plan)
-    return plans
-
-
-def can_serve(snapshot: Snapshot, plan: GroupPlan) -> bool:
-    """Whether the group has a candidate of its own, also by its traits taken together."""
-    if not plan.traits_together:
+    if all(knows_names(snapshot, group) for group in request.groups):
         return True
-    alone = search_plan(snapshot, CandidatesRequest(groups=()), [plan])
-    return next(unique_candidates(snapshot, alone, Strategy.DEPTH_FIRST), None) is not None
+    table = anchors_allowed(snapshot, request)
+    roots = (snapshot.parents < 0) & snapshot.alive
+    if table is not None and not (table[snapshot.trait_sets] & roots).any():
+        return False
+    for group in request.groups:
+        check_classes(snapshot, (name for name, _ in group.resources))
+        if group.member_of and not has_member(snapshot, group):
+            return False
+        for any_of in group.required_traits:
+            check_traits(snapshot, any_of)
+        check_traits(snapshot, group.forbidden_traits)
+        if not can_serve(snapshot, request, group):
+            return False
+    raise AssertionError("an unknown name was not found again")
 
 
-def search_plan(
-    snapshot: Snapshot, request: CandidatesRequest, plans: Sequence[GroupPlan]
-) -> SearchPlan:
-    """The slots of all groups, and what their providers must keep between them."""
-    slots = tuple(slot for plan in plans for slot in plan.slots)
-    classes = [portion.stock.resource_class for slot in slots for portion in slot.portions]
-    return SearchPlan(
-        snapshot=snapshot,
-        slots=slots,
-        isolate=request.group_policy is GroupPolicy.ISOLATE,
-        nested=request.nested,
-        subtrees=tuple(
-            frozenset(i for i, slot in enumerate(slots) if slot.suffix in suffixes)
-            for suffixes in request.same_subtrees
-        ),
-        spread=frozenset(i for i, slot in enumerate(slots) if not slot.suffix),
-        traits_together=tuple(
-            snapshot.mask_any_trait(any_of) for plan in plans for any_of in plan.traits_together
-        ),
-        contended=frozenset(name for name in classes if classes.count(name) > 1),
+def knows_names(snapshot: Snapshot, group: RequestGroup) -> bool:
+    """Whether all names in a group exist."""
+    traits = group.forbidden_traits.union(*group.required_traits)
+    return all(name in snapshot.class_ids for name, _ in group.resources) and all(
+        name in snapshot.trait_ids for name in traits
     )
 
 
-def unique_candidates(snapshot: Snapshot, plan: SearchPlan, strategy: Strategy) -> Iterator[Run]:
-    """Every candidate once, made when it is asked for."""
-    lenders = frozenset(snapshot.sharing.tolist())
-    seen: set[tuple[tuple[int, int], ...]] = set()
-    for choice in choices_of(snapshot, plan, strategy):
-        # Around two anchors the same choice is found only if all its providers are shared.
-        if lenders and lenders.issuperset(choice.values()):
-            key = tuple(sorted(choice.items()))
-            if key in seen:
-                continue
-            seen.add(key)
-        yield run_of(plan.slots, choice)
+def has_member(snapshot: Snapshot, group: RequestGroup) -> bool:
+    """Whether a provider is in an aggregate of each of the group's sets."""
+    asked = RequestGroup("_", member_of=group.member_of)
+    plan = make_plan(snapshot, CandidatesRequest((asked,)))
+    return plan is not None and any(found.size for found in plan.slots[0].own.by_block())
 
 
-def choices_of(snapshot: Snapshot, plan: SearchPlan, strategy: Strategy) -> Iterator[Choice]:
-    """The choices around each anchor: anchor after anchor, or one from each in turn."""
-    anchors = common_anchors(snapshot, plan.slots)
-    around = (AnchorSearch(plan, o).choices() for o in options_around(plan.slots, anchors))
-    if strategy is Strategy.DEPTH_FIRST:
-        for choices in around:
-            yield from choices
-        return
-    waiting: deque[Iterator[Choice]] = deque()
-    for choices in around:
-        yield from turn(choices, waiting)
-    while waiting:
-        yield from turn(waiting.popleft(), waiting)
-
-
-def turn(choices: Iterator[Choice], waiting: deque[Iterator[Choice]]) -> Iterator[Choice]:
-    """One choice, after which the rest has to wait for its next turn."""
-    for choice in choices:
-        yield choice
-        waiting.append(choices)
-        return
-
-
-def options_around(slots: Sequence[Slot], anchors: IndexArray) -> Iterator[Sequence[Sequence[int]]]:
-    """For each anchor in turn: the providers that each slot may choose from."""
-    bounds = [
-        (
-            slot.providers,
-            np.searchsorted(slot.anchors, anchors, side="left").tolist(),
-            np.searchsorted(slot.anchors, anchors, side="right").tolist(),
-        )
-        for slot in slots
-    ]
-    for i in range(anchors.size):
-        yield [providers[first[i] : end[i]].tolist() for providers, first, end in bounds]
-
-
-def run_of(slots: Sequence[Slot], choice: Choice) -> Run:
-    """The candidate that a choice of providers stands for, amounts summed up."""
-    amounts: dict[int, dict[str, int]] = {}
-    places: dict[str, set[int]] = {}
-    for position, slot in enumerate(slots):
-        held = amounts.setdefault(choice[position], {})
-        places.setdefault(slot.suffix, set()).add(choice[position])
-        for portion in slot.portions:
-            name = portion.stock.resource_class
-            held[name] = held.get(name, 0) + portion.amount
-    place_of = {provider: place for place, provider in enumerate(amounts)}
-    form = Form(
-        amounts=tuple(tuple(held.items()) for held in amounts.values()),
-        mappings=tuple(
-            (suffix, tuple(place_of[provider] for provider in sorted(serving)))
-            for suffix, serving in places.items()
-        ),
+def can_serve(snapshot: Snapshot, request: CandidatesRequest, group: RequestGroup) -> bool:
+    """Whether the group has a candidate of its own around an anchor that may be one."""
+    alone = replace(
+        request, groups=(group,), group_policy=None, same_subtrees=(), nested=True, limit=1
     )
-    return Run(form, np.array([list(amounts)], dtype=np.int32))
+    plan = make_plan(snapshot, alone)
+    if plan is None:
+        return False
+    return next(runs_around(plan, Strategy.DEPTH_FIRST, None, 1), None) is not None
 
 
-def answer_flat(
-    snapshot: Snapshot,
-    slot: Slot,
-    request: CandidatesRequest,
-    rules: SearchRules,
-    shuffle: Shuffle | None,
-) -> CandidatesAnswer:
-    """The answer where each provider is a tree of its own and there is one group."""
-    providers = slot.providers[: made_max(request, rules, shuffle)]
-    if rules.randomize and shuffle is not None:
-        order: list[int] = providers.tolist()
-        shuffle(order)
-        providers = np.array(order[: request.limit], dtype=np.int32)
+# One group, and every provider stands alone
+
+
+def runs_alone(plan: Plan, random: np.random.Generator | None) -> Iterator[Run]:
+    """A candidate for each provider that serves the one slot whole."""
+    slot = plan.slots[0]
     form = Form(
-        amounts=(tuple((p.stock.resource_class, p.amount) for p in slot.portions),),
+        amounts=(tuple((p.resource_class, p.amount) for p in slot.portions),),
         mappings=((slot.suffix, (0,)),),
     )
-    run = Run(form, providers.reshape(-1, 1))
-    return CandidatesAnswer(snapshot, [run], nested=request.nested)
+    found: Iterable[Any] = slot.own.by_block()
+    if random is not None:
+        found = [random.permutation(np.concatenate([*found, np.zeros(0, dtype=np.int32)]))]
+    for providers in found:
+        if plan.anchors is not None:
+            providers = providers[plan.anchors[plan.snapshot.trait_sets[providers]]]  # noqa: PLW2901
+        if providers.size:
+            yield Run(form, providers.reshape(-1, 1))
+
+
+# Trees and sharing providers
+
+
+def runs_around(
+    plan: Plan, strategy: Strategy, random: np.random.Generator | None, wanted: int | None
+) -> Iterator[Run]:
+    """The candidates around all anchors; ``wanted`` of them are going to be read."""
+    anchors, assembly = Anchors(plan), Assembly(plan)
+    at_once = min(ROWS_MAX, wanted or ROWS_MAX)
+    if random is not None:
+        parts = random_turns(anchors.in_random_order(random), random)
+    elif strategy is Strategy.DEPTH_FIRST:
+        parts = one_after_another(anchors.in_order(), at_once)
+    else:
+        parts = in_turns(anchors.in_order())
+    waiting: list[Part] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part[2])
+        if count >= at_once:
+            yield from assembly.runs(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield from assembly.runs(waiting)
+
+
+def one_after_another(anchors: Iterable[Anchor], at_once: int) -> Iterator[Part]:
+    """All choices of an anchor, then those of the next."""
+    for anchor in anchors:
+        first = 0
+        while choices := anchor.solution.choices(first, at_once):
+            yield anchor, first, choices
+            first += len(choices)
+            if len(choices) < at_once:
+                break
+
+
+def in_turns(anchors: Iterable[Anchor]) -> Iterator[Part]:
+    """The first choice of each anchor, then the second of each that has one, and so on."""
+    number = 0
+    while True:
+        left = []
+        for anchor in anchors:
+            choices = anchor.solution.choices(number, 1)
+            if choices:
+                yield anchor, number, choices
+                left.append(anchor)
+        if not left:
+            return
+        anchors, number = left, number + 1
+
+
+def random_turns(anchors: Iterable[Anchor], random: np.random.Generator) -> Iterator[Part]:
+    """A choice of each anchor, then another of each that has one, and so on."""
+    number = 0
+    orders: dict[int, Sequence[int]] = {}
+    while True:
+        left = []
+        for anchor in anchors:
+            which = number
+            if number < SHUFFLED_MAX:
+                order = orders.get(anchor.root)
+                if order is None:
+                    count = len(anchor.solution.choices(0, SHUFFLED_MAX))
+                    order = orders[anchor.root] = random.permutation(count).tolist()
+                if number >= len(order):
+                    continue
+                which = order[number]
+            choices = anchor.solution.choices(which, 1)
+            if choices:
+                yield anchor, which, choices
+                left.append(anchor)
+        if not left:
+            return
+        anchors, number = left, number + 1

@@ -1,22 +1,26 @@
 """The snapshot: all providers at one moment, in columns, read-only."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
-from typing import NamedTuple, cast
+from typing import Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from moorage.candidates.blocks import (
+    BLOCK_BITS,
+    BLOCK_SIZE,
+    Block,
+    Stocks,
+    by_block,
+    split_rows,
+    stocks_of,
+)
 from moorage.candidates.columns import (
     AmountArray,
     IndexArray,
-    Links,
     Mask,
-    Stock,
-    capacities,
     frozen,
     ints,
     positions_in,
@@ -24,6 +28,18 @@ from moorage.candidates.columns import (
     whole,
 )
 from moorage.candidates.fragments import FragmentCache
+from moorage.candidates.index import Index
+from moorage.candidates.labels import LabelSets
+from moorage.candidates.lending import Lending
+from moorage.candidates.rows import (
+    AggregateLink,
+    GenerationRow,
+    ProviderRow,
+    Rows,
+    TraitLink,
+    UsageRow,
+)
+from moorage.candidates.trees import Shape, roots_of, shapes_of
 from moorage.domain.ids import (
     SHARING_TRAIT,
     AggregateUuid,
@@ -35,183 +51,162 @@ from moorage.domain.ids import (
 )
 from moorage.domain.provider import Provider
 
-_stamps = count(1)
+WORN_MIN: Final = 4_096
+"""So many places of deleted providers are kept, whatever the number of those that exist."""
 
-
-class ProviderRow(NamedTuple):
-    """A provider as the store loads it; ``modified_at`` is naive UTC."""
-
-    id: int
-    uuid: str
-    name: str
-    generation: int
-    parent_id: int | None
-    root_id: int
-    modified_at: datetime
-
-
-class InventoryRow(NamedTuple):
-    """An inventory as the store loads it, in whole units of its class."""
-
-    provider_id: int
-    class_id: int
-    total: int
-    reserved: int
-    min_unit: int
-    max_unit: int
-    step_size: int
-    allocation_ratio: float
-
-
-class UsageRow(NamedTuple):
-    """The units of a class in use on a provider, over all consumers."""
-
-    provider_id: int
-    class_id: int
-    used: int
-
-
-class TraitLink(NamedTuple):
-    """A provider has a trait."""
-
-    provider_id: int
-    trait_id: int
-
-
-class AggregateLink(NamedTuple):
-    """A provider is in an aggregate."""
-
-    provider_id: int
-    aggregate_uuid: str
+next_stamp = count(1).__next__
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """Every provider with its inventories, usages, traits, aggregates and place in its tree.
 
-    Providers are addressed by their position in id order. ``parents`` holds -1 for roots.
-    ``class_ids`` and ``trait_ids`` know every name that exists, in use or not. The arrays are not
-    writeable; a changed snapshot is a new one that shares the columns that did not change.
+    Providers are addressed by their position, which they keep in all snapshots that follow; new
+    ones come last, and the places of deleted ones stay empty (not ``alive``). ``parents`` holds
+    -1 for roots. ``trait_sets`` and ``aggregate_sets`` hold numbers of sets. ``class_ids`` and
+    ``trait_ids`` know every name that exists, in use or not.
+
+    The arrays are not writeable; a changed snapshot is a new one that shares what did not change.
+    ``uuids`` and the tables of sets are shared by all that follow from one another: they only
+    grow, and nothing here points behind what it was when this snapshot was made.
     """
 
     uuids: Sequence[str]
     names: Sequence[str]
     ids: AmountArray
-    generations: AmountArray
-    modified: NDArray[np.datetime64]
+    alive: Mask
     parents: IndexArray
     roots: IndexArray
-    tree_order: IndexArray
-    tree_starts: AmountArray
-    stocks: Mapping[ResourceClassId, Stock]
-    traits: Links
-    trait_names: Sequence[str]
-    trait_positions: Mapping[str, int]
-    aggregates: Links
-    aggregate_uuids: Sequence[str]
-    aggregate_positions: Mapping[str, int]
-    class_ids: Mapping[str, ResourceClassId]
+    trait_sets: IndexArray
+    aggregate_sets: IndexArray
+    blocks: tuple[Block, ...]
+    shapes: Sequence[Shape]
+    traits: LabelSets
+    trait_names: Mapping[int, str]
     trait_ids: Mapping[str, TraitId]
-    positions: Mapping[str, int]
-    sharing: IndexArray
-    has_trees: bool
-    stamps: AmountArray
-    # A memo of what roots and aggregates alone decide; copies that keep both may keep it.
-    anchors: dict[int, IndexArray] = field(default_factory=dict, repr=False)
+    aggregates: LabelSets
+    aggregate_uuids: Sequence[str]
+    aggregate_labels: Mapping[str, int]
+    class_names: Mapping[int, str]
+    class_ids: Mapping[str, ResourceClassId]
+    positions: Index[str]
+    positions_by_id: Index[int]
+    lending: Lending
     fragments: FragmentCache = field(default_factory=FragmentCache, repr=False)
 
     @classmethod
-    def build(
-        cls,
-        providers: Iterable[ProviderRow],
-        inventories: Iterable[InventoryRow],
-        usages: Iterable[UsageRow],
-        traits: Iterable[TraitLink],
-        aggregates: Iterable[AggregateLink],
-        *,
-        class_names: Mapping[int, str],
-        trait_names: Mapping[int, str],
-    ) -> "Snapshot":
-        """A snapshot of rows that were loaded in one transaction, each kind in any order.
-
-        Args:
-            class_names: every resource class by its id.
-            trait_names: every trait by its id.
-        """
-        rows = sorted(providers)
-        ids = ints((row.id for row in rows), len(rows))
-        parents, roots = place_in_trees(rows, ids)
-        tree_order = np.argsort(roots, kind="stable").astype(np.int32)
-        aggregate_links, aggregate_positions = link_aggregates(list(aggregates), ids)
-        trait_links, names = link_traits(traits, ids, trait_names)
-        trait_positions = {name: position for position, name in enumerate(names)}
-        sharing_label = trait_positions.get(SHARING_TRAIT)
-        no_providers = np.zeros(0, dtype=np.int32)
+    def build(cls, rows: Rows) -> "Snapshot":
+        """A snapshot of all rows, which were loaded in one transaction."""
+        providers = sorted(rows.providers)
+        ids = ints((row.id for row in providers), len(providers))
+        parent_ids = (-1 if row.parent_id is None else row.parent_id for row in providers)
+        parents, roots = roots_of(positions_in(ids, ints(parent_ids, len(providers))))
+        everyone = np.arange(len(providers), dtype=np.int32)
+        traits, aggregates = LabelSets(), LabelSets()
+        trait_sets = number_traits(traits, rows.traits, ids)
+        aggregate_uuids: list[str] = []
+        aggregate_labels: dict[str, int] = {}
+        links = label_aggregates(rows.aggregates, aggregate_labels, aggregate_uuids)
+        aggregate_sets = aggregates.numbers_of(
+            providers=positions_in(ids, links[:, 0]), labels=links[:, 1], provider_count=ids.size
+        )
+        sharing = sharing_among(rows.trait_names, traits, trait_sets)
         return cls(
-            uuids=tuple(row.uuid for row in rows),
-            names=tuple(row.name for row in rows),
+            uuids=[row.uuid for row in providers],
+            names=[row.name for row in providers],
             ids=frozen(ids),
-            generations=frozen(ints((row.generation for row in rows), len(rows))),
-            modified=frozen(np.array([row.modified_at for row in rows], dtype="datetime64[us]")),
+            alive=frozen(np.ones(ids.size, dtype=np.bool_)),
             parents=frozen(parents),
             roots=frozen(roots),
-            tree_order=frozen(tree_order),
-            tree_starts=frozen(np.searchsorted(roots[tree_order], np.arange(len(rows) + 1))),
-            stocks=take_stock(inventories, usages, ids, class_names),
-            traits=trait_links,
-            trait_names=names,
-            trait_positions=trait_positions,
-            aggregates=aggregate_links,
-            aggregate_uuids=tuple(aggregate_positions),
-            aggregate_positions=aggregate_positions,
-            class_ids={name: ResourceClassId(key) for key, name in class_names.items()},
-            trait_ids={name: TraitId(key) for key, name in trait_names.items()},
-            positions={row.uuid: position for position, row in enumerate(rows)},
-            sharing=(
-                no_providers if sharing_label is None else trait_links.providers_of(sharing_label)
+            trait_sets=frozen(trait_sets),
+            aggregate_sets=frozen(aggregate_sets),
+            blocks=make_blocks(providers, rows, ids),
+            shapes=shapes_of(everyone, parents=parents, roots=roots),
+            traits=traits,
+            trait_names=rows.trait_names,
+            trait_ids={name: TraitId(key) for key, name in rows.trait_names.items()},
+            aggregates=aggregates,
+            aggregate_uuids=aggregate_uuids,
+            aggregate_labels=aggregate_labels,
+            class_names=rows.class_names,
+            class_ids={name: ResourceClassId(key) for key, name in rows.class_names.items()},
+            positions=Index({row.uuid: at for at, row in enumerate(providers)}),
+            positions_by_id=Index({row.id: at for at, row in enumerate(providers)}),
+            lending=Lending(
+                sharing, roots=roots, aggregates=aggregates, aggregate_sets=aggregate_sets
             ),
-            has_trees=bool((parents >= 0).any()),
-            stamps=frozen(np.zeros(len(rows), dtype=np.int64)),
         )
 
     def __len__(self) -> int:
-        return len(self.uuids)
+        """The number of positions, those of deleted providers too."""
+        return self.ids.size
+
+    @property
+    def sharing(self) -> IndexArray:
+        """The positions of the sharing providers."""
+        return self.lending.sharing
 
     @property
     def is_flat(self) -> bool:
         """Whether no provider has a parent and none shares its inventory."""
-        return not self.has_trees and not self.sharing.size
+        return not self.sharing.size and all(len(shape.parents) == 1 for shape in self.shapes)
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether changes have left so much behind that a new snapshot should be built."""
+        alive = int(self.alive.sum())
+        left = max(len(self) - alive, len(self.traits) - alive, len(self.aggregates) - alive)
+        return left > alive + WORN_MIN
 
     def provider(self, index: int) -> Provider:
         """The provider at a position."""
+        block, offset = self.blocks[index >> BLOCK_BITS], index & (BLOCK_SIZE - 1)
         parent = int(self.parents[index])
         return Provider(
             id=ProviderId(int(self.ids[index])),
             uuid=ProviderUuid(self.uuids[index]),
             name=self.names[index],
-            generation=Generation(int(self.generations[index])),
+            generation=Generation(int(block.generations[offset])),
             parent_uuid=None if parent < 0 else ProviderUuid(self.uuids[parent]),
             root_uuid=ProviderUuid(self.uuids[self.roots[index]]),
-            modified_at=cast(datetime, self.modified[index].item()),
+            modified_at=cast(datetime, block.modified[offset].item()),
         )
-
-    def stamps_of(self, providers: IndexArray) -> list[int]:
-        """For each position a number that changes with everything about its provider."""
-        stamps: list[int] = self.stamps[providers].tolist()
-        return stamps
 
     def aggregates_of(self, index: int) -> Sequence[AggregateUuid]:
         """The aggregates that the provider at a position is in."""
-        labels = self.aggregates.labels_of(index).tolist()
+        labels = self.aggregates.labels_of(int(self.aggregate_sets[index]))
         return [AggregateUuid(self.aggregate_uuids[label]) for label in labels]
 
     def traits_of(self, index: int) -> Sequence[str]:
         """The traits of the provider at a position, in id order."""
-        return [self.trait_names[label] for label in self.traits.labels_of(index).tolist()]
+        labels = self.traits.labels_of(int(self.trait_sets[index]))
+        return [self.trait_names[label] for label in labels]
 
-    def tree_members(self, root: int) -> IndexArray:
-        """Every provider of the tree with this root."""
-        return self.tree_order[self.tree_starts[root] : self.tree_starts[root + 1]]
+    def resources_of(self, index: int) -> Mapping[str, tuple[int, int]]:
+        """Class name -> (capacity, used) of the provider at a position."""
+        block, offset = self.blocks[index >> BLOCK_BITS], np.int32(index & (BLOCK_SIZE - 1))
+        resources = {}
+        for stock in block.stocks.values():
+            row = int(stock.providers.searchsorted(offset))
+            if row < stock.providers.size and stock.providers[row] == offset:
+                resources[stock.resource_class] = stock.capacity_at(row), int(stock.used[row])
+        return resources
+
+    def stamps_of(self, providers: IndexArray) -> list[int]:
+        """For each position a number that changes with everything about its provider."""
+        found = np.empty(providers.size, dtype=np.int64)
+        for block, at, offsets in self.split(providers):
+            found[at] = block.stamps[offsets]
+        stamps: list[int] = found.tolist()
+        return stamps
+
+    def split(self, providers: IndexArray) -> Iterable[tuple[Block, Mask | slice, IndexArray]]:
+        """Positions by block: the block, which of the positions are in it, and their offsets."""
+        numbers = providers >> BLOCK_BITS
+        offsets = providers & (BLOCK_SIZE - 1)
+        for number in np.flatnonzero(np.bincount(numbers)).tolist():
+            inside = numbers == number
+            yield self.blocks[number], inside, offsets[inside]
 
     def ancestors_of(self, index: int) -> list[int]:
         """The provider at a position, its parent, and so on up to the root."""
@@ -220,140 +215,134 @@ class Snapshot:
             path.append(parent)
         return path
 
-    def anchors_of(self, sharing: int) -> IndexArray:
-        """The roots of the other trees that a sharing provider lends its inventory to.
+    def trait_labels(self, names: Iterable[str]) -> list[int]:
+        """The labels of traits that exist."""
+        return [self.trait_ids[name] for name in names]
 
-        These are the trees with a provider, root or not, in one of the sharing provider's own
-        aggregates.
+    def known_aggregates(self, uuids: Iterable[str]) -> list[int]:
+        """The labels of aggregates; one that no provider was ever in has none."""
+        labels = (self.aggregate_labels.get(uuid) for uuid in uuids)
+        return [label for label in labels if label is not None]
+
+    def with_usages(
+        self, usages: Iterable[UsageRow], generations: Iterable[GenerationRow] = ()
+    ) -> "Snapshot":
+        """The same providers with other usages and generations.
+
+        Only the columns of their blocks are copied. What is told of unknown providers, and of
+        classes without inventory, is left out.
         """
-        known = self.anchors.get(sharing)
-        if known is not None:
-            return known
-        members = self.aggregates.mask_any(self.aggregates.labels_of(sharing).tolist())
-        served = np.zeros(len(self), dtype=np.bool_)
-        served[self.roots[members]] = True
-        served[self.roots[sharing]] = False
-        anchors = frozen(np.flatnonzero(served).astype(np.int32))
-        self.anchors[sharing] = anchors
-        return anchors
-
-    def mask_any_trait(self, names: Iterable[str]) -> Mask:
-        """True for the providers that have at least one of these traits."""
-        return self.traits.mask_any(self.trait_positions[name] for name in names)
-
-    def mask_any_aggregate(self, aggregates: Iterable[str]) -> Mask:
-        """True for the providers in at least one of these aggregates; unknown ones are empty."""
-        known = (self.aggregate_positions.get(uuid) for uuid in aggregates)
-        return self.aggregates.mask_any(label for label in known if label is not None)
-
-    def with_usages(self, usages: Iterable[UsageRow]) -> "Snapshot":
-        """The same providers with other usages; all columns but the changed ones are shared.
-
-        A usage of a provider or a class without inventory is ignored, as it is in ``build``.
-        """
-        usages = list(usages)
-        stamps = self.stamps.copy()
-        touched = positions_in(self.ids, ints((row[0] for row in usages), len(usages)))
-        stamps[touched[touched >= 0]] = next(_stamps)
-        by_class: dict[int, list[UsageRow]] = defaultdict(list)
+        touched: dict[int, list[tuple[int, int, int]]] = {}
+        stamp = next_stamp()
+        blocks = list(self.blocks)
         for row in usages:
-            by_class[row.class_id].append(row)
-        stocks = dict(self.stocks)
-        for class_id, rows in by_class.items():
-            stock = stocks.get(ResourceClassId(class_id))
-            if stock is None:
-                continue
-            changed = table(rows, width=3)
-            at, which = stock.rows_of(positions_in(self.ids, whole(changed[:, 0])))
-            stocks[ResourceClassId(class_id)] = stock.with_used(at, whole(changed[which, 2]))
-        return replace(self, stocks=stocks, stamps=frozen(stamps))
+            position = self.positions_by_id.get(row[0])
+            if position is not None:
+                offset = position & (BLOCK_SIZE - 1)
+                touched.setdefault(position >> BLOCK_BITS, []).append((offset, row[1], row[2]))
+        for number, rows in touched.items():
+            blocks[number] = with_used(blocks[number], rows, stamp)
+        placed = [(self.positions_by_id.get(row[0]), row) for row in generations]
+        known = {position: row for position, row in placed if position is not None}
+        for number, offsets in by_block(list(known)).items():
+            told = [known[(number << BLOCK_BITS) + offset] for offset in offsets]
+            blocks[number] = with_generations(blocks[number], offsets, told, stamp)
+        return replace(self, blocks=tuple(blocks))
 
 
-def place_in_trees(rows: Sequence[ProviderRow], ids: AmountArray) -> tuple[IndexArray, IndexArray]:
-    """The positions of each provider's parent (-1: none) and root."""
-    parent_ids = ints((-1 if row.parent_id is None else row.parent_id for row in rows), len(rows))
-    roots = positions_in(ids, ints((row.root_id for row in rows), len(rows)))
-    own = np.arange(len(rows), dtype=np.int32)
-    return positions_in(ids, parent_ids), np.where(roots < 0, own, roots).astype(np.int32)
+def with_used(block: Block, rows: Sequence[tuple[int, int, int]], stamp: int) -> Block:
+    """The block with other usages; a row is (offset, class id, used)."""
+    stocks = dict(block.stocks)
+    by_class: dict[int, list[tuple[int, int]]] = {}
+    for offset, class_id, used in rows:
+        by_class.setdefault(class_id, []).append((offset, used))
+    for class_id, pairs in by_class.items():
+        stock = stocks.get(ResourceClassId(class_id))
+        if stock is not None:
+            at, which = stock.rows_of(np.array([offset for offset, _ in pairs], dtype=np.int32))
+            amounts = np.array([used for _, used in pairs], dtype=np.int64)
+            stocks[ResourceClassId(class_id)] = stock.with_used(at, amounts[which])
+    changed = np.array([row[0] for row in rows], dtype=np.int32)
+    return replace(block, stocks=stocks, stamps=block.stamped(changed, stamp))
 
 
-def link_aggregates(
-    links: Sequence[AggregateLink], ids: AmountArray
-) -> tuple[Links, Mapping[str, int]]:
-    """The links to aggregates, and the position of each aggregate that is in use."""
-    positions: dict[str, int] = {}
-    labels = ints((positions.setdefault(row[1], len(positions)) for row in links), len(links))
-    built = Links.build(
-        providers=positions_in(ids, ints((row[0] for row in links), len(links))),
-        labels=labels.astype(np.int32),
-        provider_count=ids.size,
-        label_count=len(positions),
+def with_generations(
+    block: Block, offsets: Sequence[int], rows: Sequence[GenerationRow], stamp: int
+) -> Block:
+    """The block with other generations; a row for each offset."""
+    generations, modified = block.generations.copy(), block.modified.copy()
+    generations[offsets] = [row[1] for row in rows]
+    modified[offsets] = np.array([row[2] for row in rows], dtype="datetime64[us]")
+    return replace(
+        block,
+        generations=frozen(generations),
+        modified=frozen(modified),
+        stamps=block.stamped(np.array(offsets, dtype=np.int32), stamp),
     )
-    return built, positions
 
 
-def link_traits(
-    links: Iterable[TraitLink], ids: AmountArray, names: Mapping[int, str]
-) -> tuple[Links, Sequence[str]]:
-    """The links to traits, and the names of the traits by position, in id order."""
-    trait_ids = sorted(names)
+def number_traits(traits: LabelSets, links: Iterable[TraitLink], ids: AmountArray) -> IndexArray:
+    """The number of each provider's set of traits; a trait's label is its id."""
     pairs = table(links, width=2)
-    built = Links.build(
+    return traits.numbers_of(
         providers=positions_in(ids, whole(pairs[:, 0])),
-        labels=positions_in(ints(trait_ids, len(trait_ids)), whole(pairs[:, 1])),
+        labels=whole(pairs[:, 1]),
         provider_count=ids.size,
-        label_count=len(trait_ids),
     )
-    return built, tuple(names[trait_id] for trait_id in trait_ids)
 
 
-def take_stock(
-    inventories: Iterable[InventoryRow],
-    usages: Iterable[UsageRow],
-    ids: AmountArray,
-    class_names: Mapping[int, str],
-) -> Mapping[ResourceClassId, Stock]:
-    """The inventories by class, with their usages."""
-    offered, taken = table(inventories, width=8), table(usages, width=3)
-    providers = positions_in(ids, whole(offered[:, 0]))
-    used_by = positions_in(ids, whole(taken[:, 0]))
-    usage_rows = rows_by_class(whole(taken[:, 1]), used_by)
-    stocks: dict[ResourceClassId, Stock] = {}
-    for class_id, rows in rows_by_class(whole(offered[:, 1]), providers).items():
-        if class_id not in class_names:
-            continue
-        stock = stock_of(class_names[class_id], providers[rows], offered[rows])
-        if class_id in usage_rows:
-            used_rows = usage_rows[class_id]
-            at, which = stock.rows_of(used_by[used_rows])
-            stock = stock.with_used(at, whole(taken[used_rows, 2])[which])
-        stocks[ResourceClassId(class_id)] = stock
-    return stocks
+def label_aggregates(
+    links: Iterable[AggregateLink], labels: dict[str, int], uuids: list[str]
+) -> AmountArray:
+    """Pairs of provider id and label; aggregates that are new are added to both tables."""
+    pairs = []
+    for provider_id, uuid in links:
+        label = labels.get(uuid)
+        if label is None:
+            label = len(uuids)
+            uuids.append(uuid)
+            labels[uuid] = label
+        pairs.append((provider_id, label))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def rows_by_class(classes: AmountArray, providers: IndexArray) -> dict[int, NDArray[np.intp]]:
-    """The rows of each class, by ascending provider; rows of unknown providers are left out."""
-    order = np.lexsort((providers, classes))
-    order = order[providers[order] >= 0]
-    found, starts = np.unique(classes[order], return_index=True)
-    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))
+def sharing_among(
+    trait_names: Mapping[int, str], traits: LabelSets, trait_sets: IndexArray
+) -> IndexArray:
+    """The positions of the providers that share their inventory."""
+    labels = [label for label, name in trait_names.items() if name == SHARING_TRAIT]
+    return frozen(np.flatnonzero(traits.having_any(labels)[trait_sets]).astype(np.int32))
 
 
-def stock_of(resource_class: str, providers: IndexArray, offered: NDArray[np.float64]) -> Stock:
-    """A stock without usages; the columns of ``offered`` are those of ``InventoryRow``."""
-    totals, reserved, min_units, max_units, step_sizes = (
-        frozen(whole(offered[:, position])) for position in range(2, 7)
+def make_blocks(
+    providers: Sequence[ProviderRow], rows: Rows, ids: AmountArray
+) -> tuple[Block, ...]:
+    """The blocks of all providers, which stand in the order of their ids."""
+    offered, taken = table(rows.inventories, width=8), table(rows.usages, width=3)
+    inventories = split_rows(offered, positions_in(ids, whole(offered[:, 0])))
+    usages = split_rows(taken, positions_in(ids, whole(taken[:, 0])))
+    stamp = next_stamp()
+    return tuple(
+        block_of(
+            first,
+            providers[first : first + BLOCK_SIZE],
+            stocks_of(
+                inventories.get(first >> BLOCK_BITS, {}),
+                usages.get(first >> BLOCK_BITS, {}),
+                rows.class_names,
+            ),
+            stamp,
+        )
+        for first in range(0, len(providers), BLOCK_SIZE)
     )
-    ratios = frozen(offered[:, 7].copy())
-    return Stock(
-        resource_class=resource_class,
-        providers=frozen(providers),
-        totals=totals,
-        reserved=reserved,
-        min_units=min_units,
-        max_units=max_units,
-        step_sizes=step_sizes,
-        allocation_ratios=ratios,
-        capacities=frozen(capacities(totals, reserved, ratios)),
-        used=frozen(np.zeros(providers.size, dtype=np.int64)),
+
+
+def block_of(first: int, providers: Sequence[ProviderRow], stocks: Stocks, stamp: int) -> Block:
+    """A block of providers from a position on."""
+    return Block(
+        first=first,
+        generations=frozen(ints((row.generation for row in providers), len(providers))),
+        modified=frozen(np.array([row.modified_at for row in providers], dtype="datetime64[us]")),
+        stamps=frozen(np.full(len(providers), stamp, dtype=np.int64)),
+        stocks=stocks,
     )

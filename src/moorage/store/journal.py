@@ -21,12 +21,22 @@ GAP_AGE_S_MAX: Final = 120.0
 """A missing row number this old belongs to a transaction that was rolled back."""
 
 _INSERT = insert(moorage_journal)
+NEWS_MAX: Final = 20_000
+"""Rows of news that one look takes; who finds so many reads all providers anew."""
+
+LATEST_MAX: Final = 50_000
+"""Newest rows among which a new reader looks for numbers that are not there yet."""
+
+_LEAN_NEWS: Final = "SELECT id, kind, providers FROM moorage_journal WHERE id > ?"
+_LEAN_END: Final = f" ORDER BY id LIMIT {NEWS_MAX}"
 _NEWS = query(
-    """SELECT j.id, j.kind, j.providers FROM moorage_journal j
-       WHERE j.id > :mark OR j.id IN :gaps ORDER BY j.id""",
+    f"""SELECT j.id, j.kind, j.providers FROM moorage_journal j
+       WHERE j.id > :mark OR j.id IN :gaps ORDER BY j.id LIMIT {NEWS_MAX}""",
     many=("gaps",),
 )
-_LATEST = query("SELECT j.id FROM moorage_journal j ORDER BY j.id DESC LIMIT 1000")
+_LATEST = query(f"SELECT j.id FROM moorage_journal j ORDER BY j.id DESC LIMIT {LATEST_MAX}")
+_OLDEST = query("SELECT MIN(j.id) AS id FROM moorage_journal j")
+_decode_ids = msgspec.json.Decoder(tuple[int, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -79,9 +89,26 @@ class News:
 
 
 def read_news(store: Store, *, mark: int, gaps: Iterable[int]) -> list[News]:
-    """The rows past a mark, and those with the given lower numbers that have come late."""
-    rows = store.read(_NEWS, {"mark": mark, "gaps": list(gaps)})
-    return [News(row.id, row.kind, tuple(msgspec.json.decode(row.providers))) for row in rows]
+    """The rows past a mark, and those with the given lower numbers that have come late.
+
+    At most ``NEWS_MAX``. Every read of the service begins with this, mostly to learn that there
+    is nothing new: it goes to the driver by the shortest way.
+    """
+    numbers = ",".join(map(str, gaps))
+    late = f" OR id IN ({numbers})" if numbers else ""
+    rows = store.read_lean(_LEAN_NEWS + late + _LEAN_END, (mark,))
+    return [News(row[0], row[1], _decode_ids(row[2])) for row in rows]
+
+
+def load_news(connection: Connection, *, mark: int, gaps: Iterable[int]) -> list[News]:
+    """The same within an open picture."""
+    rows = connection.execute(_NEWS, {"mark": mark, "gaps": list(gaps)})
+    return [News(row.id, row.kind, _decode_ids(row.providers)) for row in rows]
+
+
+def load_oldest(connection: Connection) -> int:
+    """The lowest row number that there still is; 0 for none."""
+    return connection.execute(_OLDEST).scalar_one() or 0
 
 
 def load_mark(connection: Connection) -> tuple[int, set[int]]:

@@ -1,86 +1,155 @@
-"""The rows that a picture of all providers is made of."""
+"""The rows that pictures of the providers are made of."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, DateTime, Float
+from sqlalchemy import Connection, DateTime, Float, TextualSelect
 
-from moorage.store.journal import load_mark
+from moorage.store.journal import News, load_mark, load_news, load_oldest
 from moorage.store.sql import query
 from moorage.store.store import Store
 
-_PROVIDERS = query(
+T = TypeVar("T")
+
+IDS_IN_STATEMENT_MAX: Final = 1_000
+"""Row ids that one statement names; drivers have limits."""
+
+
+ROWS_AT_ONCE: Final = 10_000
+"""Rows that are taken from a cursor together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A SELECT of all rows of one kind, and the same of some providers."""
+
+    everyone: TextualSelect
+    some: TextualSelect
+
+    @classmethod
+    def of(cls, sql: str, provider: str, **types: Any) -> "Part":
+        """``provider`` is the column with the provider's row id."""
+        return cls(
+            query(sql, **types),
+            query(f"{sql} WHERE {provider} IN :ids", many=("ids",), **types),
+        )
+
+
+_PROVIDERS = Part.of(
     """SELECT p.id, p.uuid, p.name, COALESCE(p.generation, 0) AS generation,
-              p.parent_provider_id, p.root_provider_id,
-              COALESCE(p.updated_at, p.created_at) AS modified_at
+              p.parent_provider_id, COALESCE(p.updated_at, p.created_at) AS modified_at
        FROM resource_providers p""",
+    "p.id",
     modified_at=DateTime,
 )
-_INVENTORIES = query(
+_GENERATIONS = query(
+    """SELECT p.id, COALESCE(p.generation, 0) AS generation,
+              COALESCE(p.updated_at, p.created_at) AS modified_at
+       FROM resource_providers p WHERE p.id IN :ids""",
+    many=("ids",),
+    modified_at=DateTime,
+)
+_INVENTORIES = Part.of(
     """SELECT i.resource_provider_id, i.resource_class_id, i.total, i.reserved, i.min_unit,
               i.max_unit, i.step_size, i.allocation_ratio
        FROM inventories i""",
+    "i.resource_provider_id",
     allocation_ratio=Float,
 )
-_USAGES = query("SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u")
-_USAGES_OF = query(
-    """SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u
-       WHERE u.resource_provider_id IN :ids""",
-    many=("ids",),
+_USAGES = Part.of(
+    "SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u",
+    "u.resource_provider_id",
 )
-_TRAITS = query("SELECT l.resource_provider_id, l.trait_id FROM resource_provider_traits l")
-_AGGREGATES = query(
+_TRAITS = Part.of(
+    "SELECT l.resource_provider_id, l.trait_id FROM resource_provider_traits l",
+    "l.resource_provider_id",
+)
+_AGGREGATES = Part.of(
     """SELECT l.resource_provider_id, n.uuid FROM resource_provider_aggregates l
-       JOIN placement_aggregates n ON n.id = l.aggregate_id"""
+       JOIN placement_aggregates n ON n.id = l.aggregate_id""",
+    "l.resource_provider_id",
 )
 _CLASS_NAMES = query("SELECT n.id, n.name FROM resource_classes n")
 _TRAIT_NAMES = query("SELECT n.id, n.name FROM traits n")
 
-Rows: TypeAlias = list[tuple[Any, ...]]
+
+Rows: TypeAlias = Iterable[tuple[Any, ...]]
+Names: TypeAlias = dict[int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """All rows of one moment, in the column order of the statements above.
+class ProviderRows:
+    """All rows of some providers, or of all, in the column order of the statements above.
 
-    ``mark`` and ``gaps`` say up to where in the journal that moment is.
+    They come from cursors: each kind is read once, while the picture is open.
     """
 
-    mark: int
-    gaps: set[int]
     providers: Rows
     inventories: Rows
     usages: Rows
     traits: Rows
     aggregates: Rows
-    class_names: dict[int, str]
-    trait_names: dict[int, str]
 
 
-def read_picture(store: Store) -> Picture:
-    """Load all rows, as of one moment."""
-    return store.read_picture(_load)
+class Picture:
+    """An open picture: whatever is loaded from it is of one moment."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def mark(self) -> tuple[int, set[int]]:
+        """Up to where in the journal this moment is, and the numbers below that are not there."""
+        return load_mark(self._connection)
+
+    def oldest(self) -> int:
+        """The number of the first row that the journal still has, 0 for none."""
+        return load_oldest(self._connection)
+
+    def news(self, *, mark: int, gaps: Iterable[int]) -> list[News]:
+        """The journal's rows past a mark, and those with the given lower numbers."""
+        return load_news(self._connection, mark=mark, gaps=gaps)
+
+    def everyone(self) -> ProviderRows:
+        """The rows of all providers."""
+        return self._rows(lambda part: self._all(part.everyone))
+
+    def some(self, providers: Collection[int]) -> ProviderRows:
+        """The rows of some providers, by their row ids."""
+        return self._rows(lambda part: self._of(part.some, providers))
+
+    def usages_of(self, providers: Collection[int]) -> tuple[Rows, Rows]:
+        """What claims change: the running totals of some providers, and their generations."""
+        return self._of(_USAGES.some, providers), self._of(_GENERATIONS, providers)
+
+    def class_names(self) -> Names:
+        """Every resource class by its id."""
+        return {row[0]: row[1] for row in self._all(_CLASS_NAMES)}
+
+    def trait_names(self) -> Names:
+        """Every trait by its id."""
+        return {row[0]: row[1] for row in self._all(_TRAIT_NAMES)}
+
+    def _rows(self, load: Callable[[Part], Rows]) -> ProviderRows:
+        return ProviderRows(
+            providers=load(_PROVIDERS),
+            inventories=load(_INVENTORIES),
+            usages=load(_USAGES),
+            traits=load(_TRAITS),
+            aggregates=load(_AGGREGATES),
+        )
+
+    def _all(self, what: TextualSelect) -> Iterator[tuple[Any, ...]]:
+        for part in self._connection.execute(what).partitions(ROWS_AT_ONCE):
+            yield from map(tuple, part)
+
+    def _of(self, what: TextualSelect, providers: Collection[int]) -> Iterator[tuple[Any, ...]]:
+        ids = sorted(providers)
+        for first in range(0, len(ids), IDS_IN_STATEMENT_MAX):
+            some = {"ids": ids[first : first + IDS_IN_STATEMENT_MAX]}
+            yield from map(tuple, self._connection.execute(what, some))
 
 
-def _load(connection: Connection) -> Picture:
-    def rows(what: Any) -> Rows:
-        return [tuple(row) for row in connection.execute(what)]
-
-    mark, gaps = load_mark(connection)
-    return Picture(
-        mark=mark,
-        gaps=gaps,
-        providers=rows(_PROVIDERS),
-        inventories=rows(_INVENTORIES),
-        usages=rows(_USAGES),
-        traits=rows(_TRAITS),
-        aggregates=rows(_AGGREGATES),
-        class_names={row.id: row.name for row in connection.execute(_CLASS_NAMES)},
-        trait_names={row.id: row.name for row in connection.execute(_TRAIT_NAMES)},
-    )
-
-
-def read_usages_of(store: Store, providers: Iterable[int]) -> Rows:
-    """The running totals of some providers."""
-    return [tuple(row) for row in store.read(_USAGES_OF, {"ids": sorted(providers)})]
+def read_picture(store: Store, read: Callable[[Picture], T]) -> T:
+    """Read from a picture: all that is loaded is of one moment."""
+    return store.read_picture(lambda connection: read(Picture(connection)))

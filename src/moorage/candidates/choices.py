@@ -1,0 +1,308 @@
+"""The choices that a layout allows, found step by step.
+
+Slots are chosen depth first, and choices are given out as they are found. A step is not taken where
+it overfills an inventory, breaks the group policy, leaves the common subtree, or leaves a slot or a
+trait that no later step can serve. What still leads nowhere is remembered by what it came to, so
+that equal groups over equal providers are not tried in every order.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Final
+
+from moorage.candidates.layout import Layout
+from moorage.candidates.matching import Matching, bits_of
+
+DEAD_ENDS_MAX: Final = 200_000
+"""Dead ends that one search remembers; past that it forgets them all, at the cost of time."""
+
+
+class ChoiceSearch:
+    """The search through one layout. Use ``choices`` once."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._order = search_order(layout)
+        slots = range(len(layout.options))
+        self._chosen = [-1 for _ in slots]
+        self._isolated_used = 0
+        self._taken = [[0] * layout.provider_count for _ in layout.rooms]
+        self._matchings = matchings_of(layout, self._chosen)
+        self._matchings_of = [[m for m, who in self._matchings if slot in who] for slot in slots]
+        self._subtrees_of = [
+            [n for n, who in enumerate(layout.subtrees) if slot in who] for slot in slots
+        ]
+        self._tops: list[list[int]] = [[-1] for _ in layout.subtrees]
+        self._has_top: dict[tuple[int, int, int, int], bool] = {}
+        self._missing = [(1 << len(layout.together)) - 1]
+        self._reach = reach_after(layout, self._order)
+        self._dead: set[Hashable] = set()
+        self._kinds: Sequence[Hashable] | None = None
+
+    def choices(self) -> Iterator[tuple[int, ...]]:
+        """Every valid choice once: for each slot, in the order of the plan, its provider."""
+        if not all(matching.complete() for matching, _ in self._matchings):
+            return
+        order, last = self._order, len(self._order) - 1
+        untried = [0] * len(order)
+        fruitful = [False] * (len(order) + 1)
+        failed: list[set[Hashable]] = [set() for _ in order]
+        depth = 0
+        untried[0] = self._open(0)
+        while depth >= 0:
+            slot = order[depth]
+            if not untried[depth]:
+                if not fruitful[depth]:
+                    self._note_dead_end(depth)
+                depth -= 1
+                if depth >= 0:
+                    fruitful[depth] |= fruitful[depth + 1]
+                    self._close(depth, failed, fruitful=fruitful[depth + 1])
+                continue
+            low = untried[depth] & -untried[depth]
+            untried[depth] ^= low
+            provider = low.bit_length() - 1
+            if failed[depth] and self._likeness(provider) in failed[depth]:
+                continue
+            if not self._place(depth, slot, provider):
+                continue
+            if depth == last:
+                fruitful[depth] = True
+                yield tuple(self._chosen)
+                self._remove(slot, provider)
+            elif self._is_dead_end(depth + 1):
+                self._close(depth, failed, fruitful=False)
+            else:
+                depth += 1
+                fruitful[depth] = False
+                failed[depth].clear()
+                untried[depth] = self._open(depth)
+
+    def _open(self, depth: int) -> int:
+        """The providers to try for the slot at a depth."""
+        slot = self._order[depth]
+        options = self._layout.options[slot]
+        if self._layout.isolate and self._layout.suffixed[slot]:
+            options &= ~self._isolated_used
+        return options
+
+    def _close(self, depth: int, failed: list[set[Hashable]], *, fruitful: bool) -> None:
+        """Take back the choice at a depth, and note where one like it needs no try."""
+        slot = self._order[depth]
+        provider = self._chosen[slot]
+        self._remove(slot, provider)
+        if not fruitful:
+            failed[depth].add(self._likeness(provider))
+
+    def _place(self, depth: int, slot: int, provider: int) -> bool:
+        """Choose the provider for the slot, or change nothing where that leads nowhere."""
+        layout = self._layout
+        for number, amount in layout.needs[slot]:
+            if self._taken[number][provider] + amount > layout.rooms[number][provider]:
+                return False
+        if not layout.nested and not self._keeps_unnested(slot, provider):
+            return False
+        for matching in self._matchings_of[slot]:
+            if not matching.move(slot, provider):
+                return False
+        subtrees = self._subtrees_of[slot]
+        if subtrees and not self._keeps_subtrees(depth, subtrees, provider):
+            return False
+        if layout.together and not self._keeps_traits(depth, slot, provider):
+            return False
+        self._note(slot, provider)
+        return True
+
+    def _note(self, slot: int, provider: int) -> None:
+        layout = self._layout
+        self._chosen[slot] = provider
+        for number, amount in layout.needs[slot]:
+            self._taken[number][provider] += amount
+        for number in self._subtrees_of[slot]:
+            tops = self._tops[number]
+            tops.append(tops[-1] & layout.paths[provider])
+        if layout.isolate and layout.suffixed[slot]:
+            self._isolated_used |= 1 << provider
+
+    def _remove(self, slot: int, provider: int) -> None:
+        layout = self._layout
+        self._chosen[slot] = -1
+        for number, amount in layout.needs[slot]:
+            self._taken[number][provider] -= amount
+        for number in self._subtrees_of[slot]:
+            self._tops[number].pop()
+        if layout.together:
+            self._missing.pop()
+        if layout.isolate and layout.suffixed[slot]:
+            self._isolated_used &= ~(1 << provider)
+
+    def _keeps_unnested(self, slot: int, provider: int) -> bool:
+        """Whether no other provider of the same tree gives resources, before trees were known."""
+        layout = self._layout
+        if not layout.gives[slot]:
+            return True
+        return all(
+            used in (-1, provider)
+            or not layout.gives[other]
+            or layout.trees[used] != layout.trees[provider]
+            for other, used in enumerate(self._chosen)
+        )
+
+    def _keeps_subtrees(self, depth: int, subtrees: Sequence[int], provider: int) -> bool:
+        """Whether the providers that must lie below one of them still can."""
+        for number in subtrees:
+            above_all = self._tops[number][-1] & self._layout.paths[provider]
+            placed = 1 << provider
+            for slot in self._layout.subtrees[number]:
+                if self._chosen[slot] >= 0:
+                    placed |= 1 << self._chosen[slot]
+            key = number, depth, above_all, placed & above_all
+            known = self._has_top.get(key)
+            if known is None:
+                known = self._has_top[key] = self._find_top(depth, number, above_all, placed)
+            if not known:
+                return False
+        return True
+
+    def _find_top(self, depth: int, number: int, above_all: int, placed: int) -> bool:
+        layout = self._layout
+        pending = [s for s in self._order[depth + 1 :] if s in layout.subtrees[number]]
+        reachable = placed
+        for slot in pending:
+            reachable |= layout.options[slot]
+        for top in bits_of(above_all & reachable & ((1 << layout.provider_count) - 1)):
+            below = sum(1 << p for p, path in enumerate(layout.paths) if path >> top & 1)
+            if all(layout.options[slot] & below for slot in pending):
+                return True
+        return False
+
+    def _keeps_traits(self, depth: int, slot: int, provider: int) -> bool:
+        """Whether every trait asked of the spread slots is there, or may come with a later one.
+
+        Notes what is missing then.
+        """
+        layout = self._layout
+        missing = self._missing[-1]
+        if slot in layout.spread:
+            for trait, having in enumerate(layout.together):
+                if having >> provider & 1:
+                    missing &= ~(1 << trait)
+        if any(not layout.together[trait] & self._reach[depth] for trait in bits_of(missing)):
+            return False
+        self._missing.append(missing)
+        return True
+
+    # Dead ends
+
+    def _note_dead_end(self, depth: int) -> None:
+        if len(self._dead) >= DEAD_ENDS_MAX:
+            self._dead.clear()
+        if self._kinds is None:
+            self._kinds = kinds_of(self._layout)
+        self._dead.add(self._state(depth))
+
+    def _is_dead_end(self, depth: int) -> bool:
+        return bool(self._dead) and self._state(depth) in self._dead
+
+    def _state(self, depth: int) -> Hashable:
+        """All that decides what can follow: two equal states have equal futures."""
+        likenesses: dict[Hashable, int] = {}
+        for provider in {provider for provider in self._chosen if provider >= 0}:
+            likeness = self._likeness(provider)
+            likenesses[likeness] = likenesses.get(likeness, 0) + 1
+        return depth, frozenset(likenesses.items()), self._missing[-1]
+
+    def _likeness(self, provider: int) -> Hashable:
+        """What a provider is, and what the choices so far have made of it."""
+        layout = self._layout
+        if self._kinds is None:
+            self._kinds = kinds_of(layout)
+        serving = [slot for slot, used in enumerate(self._chosen) if used == provider]
+        if not serving:
+            return self._kinds[provider]
+        return (
+            self._kinds[provider],
+            tuple(taken[provider] for taken in self._taken),
+            bool(self._isolated_used >> provider & 1),
+            not layout.nested and any(layout.gives[slot] for slot in serving),
+            tuple(not together.isdisjoint(serving) for together in layout.subtrees),
+        )
+
+
+def search_order(layout: Layout) -> list[int]:
+    """The slots with the fewest options, then with the largest portions first.
+
+    Wrong choices show early, and what is hardest to place finds the most room.
+    """
+
+    def hardness(slot: int) -> tuple[int, int, int]:
+        largest = max((amount for _, amount in layout.needs[slot]), default=0)
+        return layout.options[slot].bit_count(), -largest, slot
+
+    return sorted(range(len(layout.options)), key=hardness)
+
+
+def matchings_of(layout: Layout, chosen: Sequence[int]) -> list[tuple[Matching, frozenset[int]]]:
+    """The competitions among slots, with the slots that take part in each.
+
+    Isolated groups compete for whole providers. For a contended class each slot needs at least
+    the smallest portion: as many as fit of it is all that a provider can serve.
+    """
+    found = []
+    suffixed = frozenset(slot for slot, has in enumerate(layout.suffixed) if has)
+    if layout.isolate and len(suffixed) > 1:
+        found.append((suffixed, [1] * layout.provider_count))
+    for number, rooms in enumerate(layout.rooms):
+        needs = {
+            slot: amount
+            for slot, portions in enumerate(layout.needs)
+            for needed, amount in portions
+            if needed == number
+        }
+        smallest = min(needs.values())
+        takes = [max(room, 0) // smallest for room in rooms]
+        if min(takes) < len(needs):
+            found.append((frozenset(needs), takes))
+    return [
+        (Matching({slot: layout.options[slot] for slot in who}, takes, chosen), who)
+        for who, takes in found
+    ]
+
+
+def reach_after(layout: Layout, order: Sequence[int]) -> list[int]:
+    """For each depth the providers that the spread slots behind it may still choose."""
+    reach = [0] * len(order)
+    after = 0
+    for depth in reversed(range(len(order))):
+        reach[depth] = after
+        if order[depth] in layout.spread:
+            after |= layout.options[order[depth]]
+    return reach
+
+
+def kinds_of(layout: Layout) -> Sequence[Hashable]:
+    """For each provider a value that it shares only with those that could stand in for it.
+
+    Two providers are alike if the same slots may choose them, they have the same room and the same
+    of the traits that are asked for together, and the same place as far as places matter.
+    """
+    inner = 0
+    for provider, path in enumerate(layout.paths):
+        inner |= path & ~(1 << provider)
+
+    def place(provider: int) -> Hashable:
+        if not layout.subtrees:
+            return None if layout.nested else layout.trees[provider]
+        parent = layout.parents[provider]
+        if parent < 0 or inner >> provider & 1:
+            return False, provider
+        return True, parent
+
+    return [
+        (
+            tuple(options >> provider & 1 for options in layout.options),
+            tuple(rooms[provider] for rooms in layout.rooms),
+            tuple(having >> provider & 1 for having in layout.together),
+            place(provider),
+        )
+        for provider in range(layout.provider_count)
+    ]
