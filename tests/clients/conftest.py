@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from tests.clients.command_line import CommandLine
 from tests.support.databases import DatabaseKind, Databases
 from tests.support.deployments import Deployment, choose_subject

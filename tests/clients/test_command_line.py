@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
 from tests.clients.command_line import CommandLine, make_environment
 from tests.support.servers import Server
 from tests.support.world import new_uuid

@@ -5,6 +5,7 @@ import pytest
 from openstack import exceptions
 from openstack.connection import Connection
 from openstack.placement.v1.resource_provider import ResourceProvider
+
 from tests.support.servers import Server
 from tests.support.world import new_uuid
 

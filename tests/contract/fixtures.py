@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gabbi import fixture
+
 from tests.contract.stage import STAGE
 from tests.support.app import load
 from tests.support.client import Client, over_wsgi

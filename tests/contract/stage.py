@@ -122,6 +122,7 @@ def load_file(file: str) -> dict[str, object]:
 def make_suite(file: str, app: WSGIApp) -> unittest.TestSuite:
     """gabbi's suite of one file, sent to ``app``, with our fixtures under upstream's names."""
     from gabbi import handlers, suitemaker
+
     from tests.contract import fixtures
 
     suite: unittest.TestSuite = suitemaker.test_suite_from_dict(

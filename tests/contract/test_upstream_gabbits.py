@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from tests.contract.stage import STAGE, Case, find_gabbits, load_file
 from tests.support.databases import DatabaseKind, Databases
 from tests.support.deployments import Subject
