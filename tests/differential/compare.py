@@ -60,7 +60,7 @@ def simplify(answer: Answer) -> Any:
     try:
         body = json.loads(text)
     except ValueError:
-        return text.strip()
+        return shorten(text)
     if isinstance(body, dict) and isinstance(body.get("errors"), list):
         for error in body["errors"]:
             if isinstance(error, dict) and "detail" in error:

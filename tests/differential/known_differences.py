@@ -98,6 +98,9 @@ def _amounts_added_up(request: Request, ours: Answer, theirs: Answer, memory: Me
     if len(asked) == len(set(asked)):
         return False
     our_amounts, their_amounts = _amounts(ours.json), _amounts(theirs.json)
+    if "limit=" in request.query:
+        # The two may have chosen different ones.
+        return len(our_amounts) == len(their_amounts)
     return sorted(our_amounts) == sorted(their_amounts)
 
 
@@ -178,6 +181,15 @@ def _sql_in_conflict(request: Request, ours: Answer, theirs: Answer, memory: Mem
     )
 
 
+def _two_errors(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
+    return (
+        request.method == "GET"
+        and ours.status == theirs.status == 400
+        and ours.code == theirs.code
+        and "Invalid query string parameters" in ours.text
+    )
+
+
 def _vary_missing(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
     return theirs.status >= 400 and "vary" not in theirs.headers
 
@@ -225,6 +237,13 @@ KNOWN_DIFFERENCES: Sequence[Difference] = (
         "An inventory under a class name that is no name is not looked at upstream, only its name "
         "is; here the inventory is validated too, so that the 400 may speak of it instead.",
         _odd_class_name,
+        part="body",
+    ),
+    Difference(
+        "first-of-two-errors",
+        "A query with several errors is told about one of them, and not always about the same one "
+        "as upstream: here the form of every parameter is looked at before any is read.",
+        _two_errors,
         part="body",
     ),
     Difference(

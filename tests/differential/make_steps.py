@@ -22,7 +22,7 @@ CLASSES = ["VCPU", "MEMORY_MB", "DISK_GB", "VGPU", "CUSTOM_GOLD"]
 # What most providers of a world have, so that claims often meet it.
 COMMON_CLASSES = ["VCPU", "VCPU", "MEMORY_MB"]
 COMMON_PROVIDERS = PROVIDERS[:3]
-TRAITS = ["HW_CPU_X86_AVX", "HW_NIC_ROOT", "CUSTOM_FAST", "CUSTOM_SLOW"]
+TRAITS = ["HW_CPU_X86_AVX", "HW_NUMA_ROOT", "CUSTOM_FAST", "CUSTOM_SLOW"]
 SHARING = "MISC_SHARES_VIA_AGGREGATE"
 CUSTOM_CLASSES = ["CUSTOM_GOLD", "CUSTOM_SILVER"]
 CUSTOM_TRAITS = ["CUSTOM_FAST", "CUSTOM_SLOW"]
@@ -311,7 +311,7 @@ def change_resource_class(draw: Draw) -> Step:
 
 
 def change_trait(draw: Draw) -> Step:
-    name = quote(str(pick(draw, [*CUSTOM_TRAITS, "HW_NIC_ROOT"], ODD_WORDS, 8)), safe="")
+    name = quote(str(pick(draw, [*CUSTOM_TRAITS, "HW_NUMA_ROOT"], ODD_WORDS, 8)), safe="")
     method = draw(st.sampled_from(["PUT", "PUT", "DELETE"]))
     return Step(method, f"/traits/{name}", draw_version(draw, 6))
 
@@ -554,6 +554,54 @@ def worlds(draw: Draw) -> list[Step]:
         if draw(st.booleans()):
             made.append(set_provider_traits(draw, provider))
     return made
+
+
+@st.composite
+def searches(draw: Draw, longest: int) -> list[Step]:
+    """A forest in good order, with sharing providers and holds, and then only searches in it."""
+    made = [Step("PUT", f"/traits/{name}", "1.39") for name in CUSTOM_TRAITS]
+    made.append(Step("PUT", "/resource_classes/CUSTOM_GOLD", "1.39"))
+    for number, provider in enumerate(PROVIDERS):
+        body: dict[str, Any] = {"name": f"host{number}", "uuid": provider}
+        if number and draw(st.booleans()):
+            body["parent_provider_uuid"] = PROVIDERS[draw(st.integers(0, number - 1))]
+        made.append(Step("POST", "/resource_providers", "1.39", body))
+        made += furnish(draw, provider)
+    for consumer in CONSUMERS[: draw(st.integers(0, 3))]:
+        held = {draw(st.sampled_from(PROVIDERS)): {"resources": {"VCPU": draw(st.integers(1, 3))}}}
+        claimed = {
+            "allocations": held,
+            "project_id": PROJECTS[0],
+            "user_id": USERS[0],
+            "consumer_generation": None,
+            "consumer_type": "INSTANCE",
+        }
+        made.append(Step("PUT", f"/allocations/{consumer}", "1.39", claimed))
+    makers = [find_candidates, find_candidates, find_candidates, list_providers]
+    count = draw(st.integers(1, longest))
+    return made + [draw(st.sampled_from(makers))(draw) for _ in range(count)]
+
+
+def furnish(draw: Draw, provider: str) -> list[Step]:
+    """What a provider of a forest in good order has."""
+    target = f"/resource_providers/{provider}"
+    now = ProviderGeneration(provider)
+    classes = draw(st.lists(st.sampled_from(CLASSES), unique=True, max_size=3))
+    traits = draw(st.lists(st.sampled_from(TRAITS), unique=True, max_size=2))
+    # A sharing provider below another is a failure upstream, which is known, so it is rarer.
+    if rarely(draw, 4):
+        traits.append(SHARING)
+    aggregates = draw(st.lists(st.sampled_from(AGGREGATES), unique=True, max_size=2))
+    inventories = {name: draw_inventory(draw, plain=not rarely(draw, 3)) for name in classes}
+    return [
+        Step("PUT", f"{target}/{what}", "1.39", {"resource_provider_generation": now, what: part})
+        for what, part in (
+            ("inventories", inventories),
+            ("traits", traits),
+            ("aggregates", aggregates),
+        )
+        if part
+    ]
 
 
 @st.composite

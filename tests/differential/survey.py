@@ -1,5 +1,5 @@
 """List every kind of difference instead of stopping at the first:
-python -m tests.differential.survey [SEQUENCES [SEED]]
+python -m tests.differential.survey [changes|searches [SEQUENCES [SEED]]]
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.differential.make_steps import sequences
+from tests.differential.make_steps import searches, sequences
 from tests.differential.pair import InProcess, Pair
 from tests.differential.steps import Request, Step
 from tests.support.client import Answer
@@ -56,20 +56,20 @@ class Survey:
             print(f"\n### {count} x {kind}\n{self.examples[kind]}")
 
 
-def main(count: int, start: int) -> None:
+def main(kind: str = "changes", count: str = "200", start: str = "0") -> None:
     survey = Survey()
     with tempfile.TemporaryDirectory() as directory:
         in_process = InProcess(Path(directory))
 
-        @seed(start)
+        @seed(int(start))
         @settings(
-            max_examples=count,
+            max_examples=int(count),
             deadline=None,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(sequences(50))
+        @given({"changes": sequences, "searches": searches}[kind](50))
         def play(sequence: list[Step]) -> None:
             with in_process.fresh_pair() as pair:
                 pair.on_disagreement = survey.note
@@ -84,5 +84,4 @@ def main(count: int, start: int) -> None:
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    main(*(numbers + [200, 0][len(numbers) :]))
+    main(*sys.argv[1:])
