@@ -18,7 +18,7 @@ from bench.cpu import list_descendants
 from bench.servers import Contestant
 
 SAMPLES_A_SECOND: Final = 200
-FRAMES_SHOWN: Final = 15
+ROWS_SHOWN: Final = 15
 
 
 class ProfilerMissing(Exception):
@@ -59,23 +59,25 @@ class Profile:
         return recording
 
     def show(self, workload: str, console: Console) -> None:
-        """Print the frames that most samples were in, by themselves and with what they called."""
+        """Print which packages and functions took the samples, and what they were called for."""
+        packages: Counter[str] = Counter()
         own: Counter[str] = Counter()
-        below: Counter[str] = Counter()
+        called_for: Counter[str] = Counter()
         for path in self._directory.glob(f"{workload}.[0-9]*.txt"):
             for line in path.read_text().splitlines():
                 stack, _, count = line.rpartition(" ")
                 frames = stack.split(";")
+                packages[_find_package(frames[-1])] += int(count)
                 own[frames[-1]] += int(count)
-                for frame in set(frames):
-                    below[frame] += int(count)
-        total = sum(own.values()) or 1
-        for told, counts in (("self", own), ("with what it calls", below)):
+                for frame in {frame for frame in frames if "(moorage/" in frame}:
+                    called_for[frame] += int(count)
+        tables = {"packages": packages, "functions": own, "Moorage's, with all below": called_for}
+        for told, counts in tables.items():
             table = Table(title=f"{workload}: {told}", title_justify="left")
             table.add_column("%", justify="right")
-            table.add_column("frame", overflow="fold")
-            for frame, samples in counts.most_common(FRAMES_SHOWN):
-                table.add_row(f"{samples * 100 / total:.1f}", frame)
+            table.add_column("where", overflow="fold")
+            for name, samples in counts.most_common(ROWS_SHOWN):
+                table.add_row(f"{samples * 100 / own.total():.1f}", name)
             console.print(table)
 
     def _record(self, pid: int, path: Path) -> subprocess.Popen[bytes]:
@@ -88,3 +90,9 @@ class Profile:
         return subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )
+
+
+def _find_package(frame: str) -> str:
+    """Where a frame such as ``Store.read (moorage/store/store.py:83)`` belongs: moorage/store."""
+    path = frame.rpartition(" (")[2].partition(":")[0]
+    return "/".join(path.split("/")[: 2 if path.startswith("moorage/") else 1])
