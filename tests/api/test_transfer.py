@@ -13,6 +13,7 @@ from moorage.api.call import Call, Reply
 from moorage.api.transfer import (
     BUFFERED_BYTES_MAX,
     COMPRESSED_BYTES_MIN,
+    STREAMS_MAX,
     Coding,
     Stream,
     choose_coding,
@@ -21,6 +22,7 @@ from moorage.api.transfer import (
     gather,
 )
 from tests.api.edge import Edge
+from tests.support.client import Client, over_wsgi
 
 LARGE = b'{"large": "' + b"0123456789" * 5_000 + b'"}'
 PIECES_IN_STREAM = 40
@@ -168,6 +170,35 @@ def test_a_long_answer_is_streamed(monkeypatch: pytest.MonkeyPatch, coding: Codi
     assert "content-length" not in answer.headers
     assert unpacked(answer.body, coding) == LARGE * PIECES_IN_STREAM
     assert [line.status for line in edge.requests] == [200]
+
+
+def test_few_answers_are_streamed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, long_answer)
+    app = Edge().app()
+
+    def begin() -> tuple[Any, dict[str, str]]:
+        told: list[Any] = []
+        pieces = app(environ_of("/traits"), lambda status, pairs, *_: told.extend(pairs))
+        return pieces, dict(told)
+
+    reading = [begin() for _ in range(STREAMS_MAX)]
+    assert all("content-length" not in headers for _, headers in reading)
+    _, headers = begin()
+    assert int(headers["content-length"]) == len(LARGE) * PIECES_IN_STREAM
+    reading.pop()[0].close()
+    assert "content-length" not in begin()[1]
+
+
+def environ_of(path: str) -> dict[str, Any]:
+    caught: list[dict[str, Any]] = []
+
+    def catch(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        caught.append(environ)
+        start_response("200 OK", [])
+        return []
+
+    Client(over_wsgi(catch), microversion="1.39").get(path)
+    return caught[0]
 
 
 def test_a_stream_that_breaks_is_cut_and_told(monkeypatch: pytest.MonkeyPatch) -> None:

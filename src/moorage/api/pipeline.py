@@ -7,6 +7,7 @@ content type 415 -> policy 403 -> body and query 400 -> the operation.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Semaphore
 from time import perf_counter
 from typing import Any, Final, Protocol
 from uuid import uuid4
@@ -31,6 +32,7 @@ from moorage.api.query import parse_query
 from moorage.api.routes import Place, Route, find_place
 from moorage.api.transfer import (
     COMPRESSED_BYTES_MIN,
+    STREAMS_MAX,
     Coding,
     Stream,
     choose_coding,
@@ -96,6 +98,7 @@ class Pipeline:
     limits: Limits
     on_request: Callable[[RequestLog], None]
     on_fault: FaultHook
+    streams: Semaphore = field(default_factory=lambda: Semaphore(STREAMS_MAX))
 
     def __call__(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
         """Answer one request. Nothing but an answer leaves this function."""
@@ -104,7 +107,7 @@ class Pipeline:
         reply: Reply
         content_type: str | None = JSON
         try:
-            reply = _gathered(self._answer(visit))
+            reply = self._gathered(self._answer(visit))
         except Refusal as refusal:
             metrics.refused(type(refusal).__name__)
             name = visit.route.name if visit.route else ""
@@ -121,21 +124,44 @@ class Pipeline:
             self.on_request(_log_line(visit, reply.status, perf_counter() - started_s))
 
         _write_head(resp, reply, visit)
-        body = reply.body
-        if body is None:
+        if reply.body is not None:
+            resp.content_type = content_type
+            self._write_body(resp, reply.body, visit, tell_answered)
+        else:
             tell_answered()
-            return
-        resp.content_type = content_type
+
+    def _write_body(
+        self,
+        resp: falcon.Response,
+        body: bytes | Iterator[bytes],
+        visit: Visit,
+        tell_answered: Callable[[], None],
+    ) -> None:
+        """Hand the body over: whole, or in pieces that are made while it is sent."""
         coding = _settle_coding(resp, body, visit)
         if isinstance(body, bytes):
             resp.data = compress(body, coding)
             tell_answered()
-        else:
-            resp.stream = Stream(
-                compress_pieces(body, coding),
-                on_fault=lambda error: self._tell_fault(visit, error),
-                on_end=tell_answered,
-            )
+            return
+
+        def end() -> None:
+            self.streams.release()
+            tell_answered()
+
+        resp.stream = Stream(
+            compress_pieces(body, coding),
+            on_fault=lambda error: self._tell_fault(visit, error),
+            on_end=end,
+        )
+
+    def _gathered(self, reply: Reply) -> Reply:
+        """The reply with its body whole, unless that is large and may be streamed."""
+        if reply.body is None or isinstance(reply.body, bytes):
+            return reply
+        body = gather(reply.body)
+        if not isinstance(body, bytes) and not self.streams.acquire(blocking=False):
+            body = b"".join(body)
+        return Reply(reply.status, body, reply.headers)
 
     def _tell_fault(self, visit: Visit, error: BaseException) -> None:
         self.on_fault(request_id=visit.request_id, route=visit.route_told, error=error)
@@ -341,13 +367,6 @@ def _reply_problem(problem: Problem, visit: Visit) -> tuple[Reply, str]:
         )
     )
     return Reply(problem.status, body, problem.headers), content_type
-
-
-def _gathered(reply: Reply) -> Reply:
-    """The reply with its body whole, unless that is large."""
-    if reply.body is None or isinstance(reply.body, bytes):
-        return reply
-    return Reply(reply.status, gather(reply.body), reply.headers)
 
 
 def _write_head(resp: falcon.Response, reply: Reply, visit: Visit) -> None:

@@ -16,6 +16,13 @@ from isal import isal_zlib
 BUFFERED_BYTES_MAX: Final = 2**20
 """Answers in pieces that are not larger than this are sent whole, with their length."""
 
+STREAMS_MAX: Final = 2
+"""Answers that a process streams at a time; further ones are made whole before they are sent.
+
+A streamed answer takes up no memory but keeps a thread for as long as its client reads: clients
+that stop reading must never hold them all.
+"""
+
 COMPRESSED_BYTES_MIN: Final = 16_384
 """Smaller bodies fit in what a new connection may send at once: compressing saves no time."""
 
@@ -137,3 +144,7 @@ class Stream:
         if not self._ended:
             self._ended = True
             self._on_end()
+
+    def __del__(self) -> None:
+        # Whoever wraps an application may forget to close what it gave.
+        self.close()
