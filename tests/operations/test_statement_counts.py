@@ -68,6 +68,7 @@ def register(services: Services) -> None:
 
 def test_no_operation_sends_more_statements_where_there_is_more(services: Services) -> None:
     host = add_host(services, STOCK)
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 1, "MEMORY_MB": 1}}))
     works: dict[str, Callable[[], object]] = {
         "claim, change, release": lambda: put_and_release(services, host),
         "register a host and delete it": lambda: register(services),

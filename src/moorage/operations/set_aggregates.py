@@ -41,7 +41,7 @@ def set_aggregates(
         linked = load_linked_aggregates(tx, locked.id)
         added = ensure_aggregates(tx, sorted(wanted - linked.keys()), at=origin.at)
         gone = [key for uuid, key in linked.items() if uuid not in wanted]
-        link_aggregates(tx, locked.id, added=added.values(), gone=gone, at=origin.at)
+        link_aggregates(tx, locked.id, added=sorted(added.values()), gone=gone, at=origin.at)
         if generation is not None:
             bump_generations(tx, {locked.id: 1}, at=origin.at)
         if generation is not None or added or gone:

@@ -49,7 +49,7 @@ def change_provider_traits(
     if unknown:
         raise UnknownTraits(unknown)
     linked = load_linked_traits(tx, locked.id)
-    added = [trait.id for name, trait in found.items() if name not in linked]
+    added = sorted(trait.id for name, trait in found.items() if name not in linked)
     gone = [key for name, key in linked.items() if name not in found]
     if added or gone:
         link_traits(tx, locked.id, added=added, gone=gone, at=origin.at)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import DateTime, insert
+from sqlalchemy import DateTime, Insert, TextClause, insert
 
 from moorage.domain.ids import Generation, ProviderId
 from moorage.store.names import Named
@@ -87,16 +88,10 @@ def link_aggregates(
     at: datetime,
 ) -> None:
     """Put a locked provider into aggregates and take it out of others."""
-    leaving = list(gone)
-    if leaving:
-        tx.execute(_UNLINK_AGGREGATES, {"id": provider, "gone": leaving})
-    tx.insert_many(
-        _LINK_AGGREGATE,
-        [
-            {"resource_provider_id": provider, "aggregate_id": key, "created_at": at}
-            for key in sorted(added)
-        ],
-    )
+    rows = [
+        {"resource_provider_id": provider, "aggregate_id": key, "created_at": at} for key in added
+    ]
+    _replace(tx, _UNLINK_AGGREGATES, _LINK_AGGREGATE, provider, list(gone), rows)
 
 
 def link_traits(
@@ -108,13 +103,18 @@ def link_traits(
     at: datetime,
 ) -> None:
     """Give a locked provider traits and take others away."""
-    leaving = list(gone)
-    if leaving:
-        tx.execute(_UNLINK_TRAITS, {"id": provider, "gone": leaving})
-    tx.insert_many(
-        _LINK_TRAIT,
-        [
-            {"resource_provider_id": provider, "trait_id": key, "created_at": at}
-            for key in sorted(added)
-        ],
-    )
+    rows = [{"resource_provider_id": provider, "trait_id": key, "created_at": at} for key in added]
+    _replace(tx, _UNLINK_TRAITS, _LINK_TRAIT, provider, list(gone), rows)
+
+
+def _replace(  # noqa: PLR0917
+    tx: Transaction,
+    unlink: TextClause,
+    link: Insert,
+    provider: ProviderId,
+    gone: list[int],
+    rows: list[dict[str, Any]],
+) -> None:
+    if gone:
+        tx.execute(unlink, {"id": provider, "gone": gone})
+    tx.insert_many(link, rows)
