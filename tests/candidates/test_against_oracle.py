@@ -49,6 +49,17 @@ def plain(candidates: Iterable[Candidate]) -> list[PlainCandidate]:
     ]
 
 
+def plain_uuids(candidates: Iterable[Candidate]) -> list[tuple[object, object]]:
+    """Candidates as values that compare whatever the order of their parts."""
+    return [
+        (
+            {uuid: sorted(amounts.items()) for uuid, amounts in sorted(one.allocations.items())},
+            {suffix: sorted(uuids) for suffix, uuids in sorted(one.mappings.items())},
+        )
+        for one in candidates
+    ]
+
+
 def expected(forest: Sequence[Node], request: CandidatesRequest) -> set[PlainCandidate] | str:
     try:
         return Oracle(forest).candidates(request)

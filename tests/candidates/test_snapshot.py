@@ -1,11 +1,13 @@
 """What a snapshot promises, by example."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from moorage.candidates.columns import CAPACITY_COLUMN_MAX
 from moorage.candidates.filter import filter_providers
@@ -28,9 +30,9 @@ CHILD = Node(parent=0, inventories={"VCPU": Inventory(total=4)})
 FOREST = [HOST, CHILD, HOST]
 
 
-def arrays(value: object) -> list[np.ndarray]:  # type: ignore[type-arg]
+def arrays(value: Any) -> list[NDArray[Any]]:
     found = []
-    for field in fields(value):  # type: ignore[arg-type]
+    for field in fields(value):
         column = getattr(value, field.name)
         if isinstance(column, np.ndarray):
             found.append(column)

@@ -177,7 +177,7 @@ def with_links(before: Snapshot, placed: Snapshot, cast: Cast) -> Snapshot:
     parents[list(cast.present)] = above
     if not count and not cast.gone and np.array_equal(parents, before.parents):
         return placed
-    linked, roots = roots_of(parents)
+    linked, roots = rooted(before, parents, is_calm=not cast.gone)
     # Who has come, gone or got another parent; with the roots before and after: their trees.
     moved = np.ones(len(placed), dtype=np.bool_)
     moved[: cast.first_new] = (linked[: cast.first_new] != before.parents) | (
@@ -190,6 +190,22 @@ def with_links(before: Snapshot, placed: Snapshot, cast: Cast) -> Snapshot:
         roots=frozen(roots),
         shapes=changed_shapes(before, moved, alive=placed.alive, parents=linked, roots=roots),
     )
+
+
+def rooted(
+    before: Snapshot, parents: IndexArray, *, is_calm: bool
+) -> tuple[IndexArray, IndexArray]:
+    """The parents without loops, and the roots.
+
+    Where nobody has gone (``is_calm``) or moved, the roots of newcomers are all that is new.
+    """
+    size = len(before)
+    added = parents[size:]
+    if is_calm and (added < size).all() and np.array_equal(parents[:size], before.parents):
+        own = np.arange(size, parents.size, dtype=np.int32)
+        above = before.roots[np.maximum(added, 0)] if size else own
+        return parents, np.concatenate([before.roots, np.where(added < 0, own, above)])
+    return roots_of(parents)
 
 
 def changed_shapes(
@@ -283,7 +299,7 @@ def positions_by_ids(snapshot: Snapshot, ids: Sequence[int]) -> IndexArray:
 def with_lending(before: Snapshot, after: Snapshot) -> Snapshot:
     """The snapshot with what its sharing providers lend, the same where nothing bears on it."""
     sharing = before.sharing
-    if after.trait_sets is not before.trait_sets or after.trait_names != before.trait_names:
+    if after.trait_sets is not before.trait_sets or after.trait_names is not before.trait_names:
         sharing = sharing_among(after.trait_names, after.traits, after.trait_sets)
     if (
         np.array_equal(sharing, before.sharing)

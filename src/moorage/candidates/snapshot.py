@@ -311,7 +311,10 @@ def sharing_among(
 ) -> IndexArray:
     """The positions of the providers that share their inventory."""
     labels = [label for label, name in trait_names.items() if name == SHARING_TRAIT]
-    return frozen(np.flatnonzero(traits.having_any(labels)[trait_sets]).astype(np.int32))
+    table = traits.having_any(labels)
+    if not table.any():
+        return frozen(np.zeros(0, dtype=np.int32))
+    return frozen(np.flatnonzero(table[trait_sets]).astype(np.int32))
 
 
 def make_blocks(

@@ -131,6 +131,8 @@ def with_trees(
 def merged(some: IndexArray, others: IndexArray) -> IndexArray:
     """The trees of two matrices in the order of their roots."""
     both = np.concatenate([some, others])
+    if some[-1, 0] < others[0, 0]:
+        return both
     return both[np.argsort(both[:, 0], kind="stable")]
 
 
