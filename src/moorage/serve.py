@@ -2,13 +2,13 @@
 
 import datetime
 import ipaddress
-import random
 import socket
 import sys
 from dataclasses import replace
 from typing import Any, Final
 from wsgiref.types import WSGIApplication
 
+import numpy as np
 from oslo_middleware import CORS, HTTPProxyToWSGI
 
 from moorage.api.app import build_app, log_and_count
@@ -128,7 +128,7 @@ def build_services(store: Store, settings: Settings) -> Services:
         claims=ClaimQueue(store, absentee),
         rules=Rules(absentee=absentee, search=search),
         clock=_utc_now,
-        shuffle=random.shuffle,
+        new_random=np.random.default_rng,
     )
 
 

@@ -1,9 +1,9 @@
 """What a search for candidates promises, by example."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from moorage.candidates.request import (
@@ -61,7 +61,7 @@ def search(
     **asked: object,
 ) -> CandidatesAnswer:
     request = replace(CandidatesRequest(groups), **asked)  # type: ignore[arg-type]
-    return find_candidates(snapshot_of(forest), request, rules, shuffle=random.Random(1).shuffle)
+    return find_candidates(snapshot_of(forest), request, rules, random=np.random.default_rng(1))
 
 
 def allocations(answer: CandidatesAnswer) -> list[Allocations]:

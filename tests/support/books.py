@@ -1,12 +1,12 @@
 """Operations on a real database, without HTTP: for tests of the store and the operations."""
 
-import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import event, text
 
 from moorage.candidates.request import SearchRules
@@ -55,7 +55,7 @@ def services_on(store: Store) -> Services:
         claims=ClaimQueue(store, ABSENTEE),
         rules=Rules(ABSENTEE, SearchRules()),
         clock=now,
-        shuffle=random.shuffle,
+        new_random=np.random.default_rng,
     )
 
 

@@ -1,6 +1,6 @@
 """Find the candidates for a request: check names, plan the groups, search around the anchors."""
 
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,9 +19,6 @@ from moorage.candidates.request import (
 )
 from moorage.candidates.snapshot import Snapshot
 
-Shuffle = Callable[[MutableSequence[Any]], None]
-"""Puts a sequence in random order in place, as ``random.shuffle`` does."""
-
 SHUFFLED_MAX: Final = 1_024
 """Choices around one anchor that a random sample is drawn from; others follow in their order."""
 
@@ -31,7 +28,7 @@ def find_candidates(
     request: CandidatesRequest,
     rules: SearchRules,
     *,
-    shuffle: Shuffle | None = None,
+    random: np.random.Generator | None = None,
 ) -> CandidatesAnswer:
     """The ways to serve a request, each one once, and the providers around them.
 
@@ -39,8 +36,8 @@ def find_candidates(
     anchor after anchor (depth first), or one from each anchor in turn (breadth first). A
     ``candidates_max`` of 0 counts as 1, as in Placement.
 
-    With ``rules.randomize`` and a ``shuffle`` a random sample, one candidate from each anchor in
-    turn: every order of the anchors is equally likely, and around each anchor every order of its
+    With ``rules.randomize`` and ``random`` numbers a random sample, one candidate from each anchor
+    in turn: every order of the anchors is equally likely, and around each anchor every order of its
     first ``SHUFFLED_MAX`` choices. (Not every candidate: one of an anchor with few choices is
     likelier than one of an anchor with many.)
 
@@ -52,9 +49,8 @@ def find_candidates(
     plan = make_plan(snapshot, request)
     if plan is None:
         return CandidatesAnswer(snapshot)
-    random = None
-    if rules.randomize and shuffle is not None:
-        random = generator_from(shuffle)
+    if not rules.randomize:
+        random = None
     if snapshot.is_flat and len(plan.slots) == 1 and plan.slots[0].portions:
         runs = runs_alone(plan, random)
     else:
@@ -72,13 +68,6 @@ def made_max(request: CandidatesRequest, rules: SearchRules) -> int | None:
     if request.limit is not None:
         limits.append(request.limit)
     return min(limits, default=None)
-
-
-def generator_from(shuffle: Shuffle) -> np.random.Generator:
-    """Random numbers for whole arrays, drawn from the caller's own source."""
-    seed = list(range(256))
-    shuffle(seed)
-    return np.random.default_rng(seed)
 
 
 def first_of(runs: Iterable[Run], count: int | None) -> Iterator[Run]:

@@ -11,6 +11,6 @@ def find_candidates(services: Services, request: CandidatesRequest) -> Candidate
     Raises:
         UnknownResourceClass, UnknownTraits
     """
-    return search.find_candidates(
-        services.keeper.current(), request, services.rules.search, shuffle=services.shuffle
-    )
+    rules = services.rules.search
+    random = services.new_random() if rules.randomize else None
+    return search.find_candidates(services.keeper.current(), request, rules, random=random)

@@ -1,9 +1,10 @@
 """What every operation works with."""
 
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+import numpy as np
 
 from moorage.candidates.request import SearchRules
 from moorage.coherence.keeper import Keeper
@@ -31,4 +32,4 @@ class Services:
     claims: ClaimQueue
     rules: Rules
     clock: Callable[[], datetime]
-    shuffle: Callable[[MutableSequence[Any]], None]
+    new_random: Callable[[], np.random.Generator]
