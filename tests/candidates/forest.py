@@ -9,7 +9,7 @@ from moorage.candidates.rows import (
     InventoryRow,
     ProviderRow,
     Rows,
-    TraitLink,
+    TraitLinks,
     UsageRow,
 )
 from moorage.candidates.snapshot import Snapshot
@@ -100,7 +100,9 @@ def rows_of(forest: Sequence[Node], numbers: Sequence[int] | None = None) -> Row
             for key, node in nodes
             for name, used in node.used.items()
         ],
-        traits=[TraitLink(key, trait_ids[name]) for key, node in nodes for name in node.traits],
+        traits=[
+            TraitLinks(key, tuple(trait_ids[name] for name in node.traits)) for key, node in nodes
+        ],
         aggregates=[AggregateLink(key, uuid) for key, node in nodes for uuid in node.aggregates],
         class_names=CLASS_NAMES,
         trait_names=TRAIT_NAMES,

@@ -222,9 +222,7 @@ def changed_shapes(
 
 def with_labels(snapshot: Snapshot, cast: Cast, rows: Rows) -> Snapshot:
     """The snapshot with the traits and aggregates of the changed providers."""
-    traits: dict[int, list[int]] = {}
-    for provider_id, trait_id in rows.traits:
-        traits.setdefault(provider_id, []).append(trait_id)
+    traits = {links.provider_id: links.trait_ids for links in rows.traits}
     assert isinstance(snapshot.aggregate_labels, dict)
     assert isinstance(snapshot.aggregate_uuids, list)
     aggregates: dict[int, list[int]] = {}

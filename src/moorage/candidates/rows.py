@@ -46,11 +46,11 @@ class GenerationRow(NamedTuple):
     modified_at: datetime
 
 
-class TraitLink(NamedTuple):
-    """A provider has a trait."""
+class TraitLinks(NamedTuple):
+    """All traits of a provider that has some."""
 
     provider_id: int
-    trait_id: int
+    trait_ids: tuple[int, ...]
 
 
 class AggregateLink(NamedTuple):
@@ -70,7 +70,7 @@ class Rows:
     providers: Iterable[ProviderRow]
     inventories: Iterable[InventoryRow]
     usages: Iterable[UsageRow]
-    traits: Iterable[TraitLink]
+    traits: Iterable[TraitLinks]
     aggregates: Iterable[AggregateLink]
     class_names: Mapping[int, str]
     trait_names: Mapping[int, str]

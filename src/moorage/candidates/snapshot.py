@@ -36,7 +36,7 @@ from moorage.candidates.rows import (
     GenerationRow,
     ProviderRow,
     Rows,
-    TraitLink,
+    TraitLinks,
     UsageRow,
 )
 from moorage.candidates.trees import Shape, roots_of, shapes_of
@@ -281,14 +281,20 @@ def with_generations(
     )
 
 
-def number_traits(traits: LabelSets, links: Iterable[TraitLink], ids: AmountArray) -> IndexArray:
+def number_traits(traits: LabelSets, links: Iterable[TraitLinks], ids: AmountArray) -> IndexArray:
     """The number of each provider's set of traits; a trait's label is its id."""
-    pairs = table(links, width=2)
-    return traits.numbers_of(
-        providers=positions_in(ids, whole(pairs[:, 0])),
-        labels=whole(pairs[:, 1]),
-        provider_count=ids.size,
-    )
+    owners, numbers = [], []
+    known: dict[tuple[int, ...], int] = {}
+    for provider_id, trait_ids in links:
+        number = known.get(trait_ids)
+        if number is None:
+            number = known[trait_ids] = traits.number_of(trait_ids)
+        owners.append(provider_id)
+        numbers.append(number)
+    positions = positions_in(ids, np.array(owners, dtype=np.int64))
+    column = np.zeros(ids.size, dtype=np.int32)
+    column[positions[positions >= 0]] = np.array(numbers, dtype=np.int32)[positions >= 0]
+    return column
 
 
 def label_aggregates(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from moorage.candidates.changes import with_changes
@@ -12,12 +12,12 @@ from moorage.candidates.rows import (
     InventoryRow,
     ProviderRow,
     Rows,
-    TraitLink,
+    TraitLinks,
     UsageRow,
 )
 from moorage.candidates.snapshot import Snapshot
 from moorage.store.journal import GAP_AGE_S_MAX, NEWS_MAX, RECOUNT_KIND, News, read_news
-from moorage.store.pictures import Picture, ProviderRows, read_picture
+from moorage.store.pictures import Picture, ProviderRows, read_picture, read_usages
 from moorage.store.sql import UNDATED
 from moorage.store.store import Store
 
@@ -30,6 +30,15 @@ NAME_KIND_PREFIXES: Final = ("class.", "trait.")
 FOLLOWED_MIN: Final = 5_000
 FOLLOWED_PART_MAX: Final = 4
 """More changed providers than this, and than one in so many of all, are not worth following."""
+
+
+CLAIM_LOOKS_MAX: Final = 3
+"""Looks at the journal in which the totals of a few claims should come to rest."""
+
+CLAIMED_MAX: Final = 200
+"""Providers whose totals are read without opening a picture."""
+
+LoadedRow = tuple[Any, ...]
 
 
 class Keeper:
@@ -64,12 +73,13 @@ class Keeper:
 
     def _look(self) -> Snapshot:
         snapshot = self._snapshot
-        if snapshot is None or snapshot.is_worn:
+        if snapshot is None:
             return self._load()
         self._forget_gaps()
-        if not read_news(self._store, mark=self._mark, gaps=self._gaps):
+        news = read_news(self._store, mark=self._mark, gaps=self._gaps)
+        if not news:
             return snapshot
-        return self._follow(snapshot) or self._load()
+        return self._follow_claims(snapshot, news) or self._follow(snapshot) or self._load()
 
     def _load(self) -> Snapshot:
         """All providers, and where in the journal they are."""
@@ -84,6 +94,34 @@ class Keeper:
         self._gaps = dict.fromkeys(gaps, time.monotonic())
         return snapshot
 
+    def _follow_claims(self, snapshot: Snapshot, news: list[News]) -> Snapshot | None:
+        """The snapshot with what some claims have changed; None where that is not all there is.
+
+        Totals are read after the journal, so that they may be newer than it. They are of one
+        moment if the journal says so afterwards: else the new claims' providers are read too.
+        """
+        for _ in range(CLAIM_LOOKS_MAX):
+            touched = {provider for item in news for provider in item.providers}
+            if len(touched) > CLAIMED_MAX or not self._are_claims(news):
+                return None
+            told = read_usages(self._store, touched) if touched else ((), ())
+            seen = {item.id for item in news}
+            mark = max(self._mark, *seen)
+            gaps = (self._gaps.keys() | set(range(self._mark + 1, mark))) - seen
+            later = read_news(self._store, mark=mark, gaps=gaps)
+            if not later:
+                self._note_seen(seen)
+                return with_usages(snapshot, *told)
+            news = [*news, *later]
+        return None
+
+    def _are_claims(self, news: Sequence[News]) -> bool:
+        """Whether the news follow the mark without a break, and are of nothing but claims."""
+        first = min((item.id for item in news if item.id > self._mark), default=self._mark + 1)
+        return first == self._mark + 1 and all(
+            item.kind.startswith(USAGE_KIND_PREFIX) for item in news
+        )
+
     def _follow(self, snapshot: Snapshot) -> Snapshot | None:
         """The snapshot with what is new in the journal; None where it cannot be followed."""
 
@@ -94,8 +132,9 @@ class Keeper:
             return news, follow(snapshot, picture, news)
 
         news, followed = read_picture(self._store, read)
-        if followed is not None:
-            self._note_seen([item.id for item in news])
+        if followed is None or followed.is_worn:
+            return None
+        self._note_seen({item.id for item in news})
         return followed
 
     def _reaches_back(self, picture: Picture, news: Sequence[News]) -> bool:
@@ -106,7 +145,7 @@ class Keeper:
         first = next((item.id for item in news if item.id > self._mark), self._mark + 1)
         return first == self._mark + 1 or picture.oldest() <= self._mark + 1
 
-    def _note_seen(self, numbers: Sequence[int]) -> None:
+    def _note_seen(self, numbers: set[int]) -> None:
         now = time.monotonic()
         highest = max([self._mark, *numbers])
         for number in range(self._mark + 1, highest):
@@ -136,8 +175,7 @@ def follow(snapshot: Snapshot, picture: Picture, news: Sequence[News]) -> Snapsh
         mentioned = used if item.kind.startswith(USAGE_KIND_PREFIX) else changed
         mentioned.update(item.providers)
     if used - changed:
-        usages, generations = picture.usages_of(used - changed)
-        snapshot = snapshot.with_usages(map(usage_row, usages), map(generation_row, generations))
+        snapshot = with_usages(snapshot, *picture.usages_of(used - changed))
     renamed = any(item.kind.startswith(NAME_KIND_PREFIXES) for item in news)
     if not changed and not renamed:
         return snapshot
@@ -148,7 +186,7 @@ def follow(snapshot: Snapshot, picture: Picture, news: Sequence[News]) -> Snapsh
     if (
         renamed
         or any(row.class_id not in classes for row in inventories)
-        or any(link.trait_id not in names for link in traits)
+        or any(key not in names for links in traits for key in links.trait_ids)
     ):
         classes, names = picture.class_names(), picture.trait_names()
     rows = Rows(
@@ -163,6 +201,13 @@ def follow(snapshot: Snapshot, picture: Picture, news: Sequence[News]) -> Snapsh
     return with_changes(snapshot, changed, rows)
 
 
+def with_usages(
+    snapshot: Snapshot, usages: Iterable[LoadedRow], generations: Iterable[LoadedRow]
+) -> Snapshot:
+    """The snapshot with loaded totals and generations."""
+    return snapshot.with_usages(map(usage_row, usages), map(generation_row, generations))
+
+
 def rows_from(
     loaded: ProviderRows, class_names: Mapping[int, str], trait_names: Mapping[int, str]
 ) -> Rows:
@@ -171,21 +216,31 @@ def rows_from(
         providers=map(provider_row, loaded.providers),
         inventories=map(InventoryRow._make, loaded.inventories),
         usages=map(usage_row, loaded.usages),
-        traits=map(TraitLink._make, loaded.traits),
+        traits=trait_links(loaded.traits),
         aggregates=map(AggregateLink._make, loaded.aggregates),
         class_names=class_names,
         trait_names=trait_names,
     )
 
 
-def provider_row(row: tuple[Any, ...]) -> ProviderRow:
+def trait_links(rows: Iterable[LoadedRow]) -> Iterable[TraitLinks]:
+    """The traits of providers; hosts of one model have the same text."""
+    known: dict[str, tuple[int, ...]] = {}
+    for provider_id, text in rows:
+        trait_ids = known.get(text)
+        if trait_ids is None:
+            trait_ids = known[text] = tuple(map(int, text.split(",")))
+        yield TraitLinks(provider_id, trait_ids)
+
+
+def provider_row(row: LoadedRow) -> ProviderRow:
     return ProviderRow(row[0], row[1], row[2], row[3], row[4], row[5] or UNDATED)
 
 
-def generation_row(row: tuple[Any, ...]) -> GenerationRow:
+def generation_row(row: LoadedRow) -> GenerationRow:
     return GenerationRow(row[0], row[1], row[2] or UNDATED)
 
 
-def usage_row(row: tuple[Any, ...]) -> UsageRow:
+def usage_row(row: LoadedRow) -> UsageRow:
     # Totals come as decimal numbers from some databases.
     return UsageRow(row[0], row[1], int(row[2]))

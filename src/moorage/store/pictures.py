@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, DateTime, Float, TextualSelect
+from sqlalchemy import Connection, DateTime, TextualSelect
 
+from moorage.store.dialects import Dialect
 from moorage.store.journal import News, load_mark, load_news, load_oldest
 from moorage.store.sql import query
 from moorage.store.store import Store
@@ -22,17 +24,22 @@ ROWS_AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A SELECT of all rows of one kind, and the same of some providers."""
+    """A SELECT of all rows of one kind, and the same of some providers.
+
+    ``typed``: a column's values differ between databases and have to be converted.
+    """
 
     everyone: TextualSelect
     some: TextualSelect
+    typed: bool
 
     @classmethod
-    def of(cls, sql: str, provider: str, **types: Any) -> "Part":
+    def of(cls, sql: str, provider: str, *, end: str = "", **types: Any) -> "Part":
         """``provider`` is the column with the provider's row id."""
         return cls(
-            query(sql, **types),
-            query(f"{sql} WHERE {provider} IN :ids", many=("ids",), **types),
+            query(f"{sql} {end}", **types),
+            query(f"{sql} WHERE {provider} IN :ids {end}", many=("ids",), **types),
+            bool(types),
         )
 
 
@@ -55,21 +62,21 @@ _INVENTORIES = Part.of(
               i.max_unit, i.step_size, i.allocation_ratio
        FROM inventories i""",
     "i.resource_provider_id",
-    allocation_ratio=Float,
 )
 _USAGES = Part.of(
     "SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u",
     "u.resource_provider_id",
 )
-_TRAITS = Part.of(
-    "SELECT l.resource_provider_id, l.trait_id FROM resource_provider_traits l",
-    "l.resource_provider_id",
-)
+_TRAITS_BY_DIALECT: dict[str, Part] = {}
 _AGGREGATES = Part.of(
     """SELECT l.resource_provider_id, n.uuid FROM resource_provider_aggregates l
        JOIN placement_aggregates n ON n.id = l.aggregate_id""",
     "l.resource_provider_id",
 )
+_LEAN_USAGES: Final = """SELECT p.id, COALESCE(p.generation, 0),
+       COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used
+  FROM resource_providers p LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
+ WHERE p.id IN ({marks})"""
 _CLASS_NAMES = query("SELECT n.id, n.name FROM resource_classes n")
 _TRAIT_NAMES = query("SELECT n.id, n.name FROM traits n")
 
@@ -78,11 +85,24 @@ Rows: TypeAlias = Iterable[tuple[Any, ...]]
 Names: TypeAlias = dict[int, str]
 
 
+def traits_part(dialect: Dialect) -> Part:
+    """The traits of each provider that has some, as one row: there are many for each."""
+    if dialect.name not in _TRAITS_BY_DIALECT:
+        _TRAITS_BY_DIALECT[dialect.name] = Part.of(
+            f"""SELECT l.resource_provider_id, {dialect.joined_ids("l.trait_id")} AS trait_ids
+                FROM resource_provider_traits l""",
+            "l.resource_provider_id",
+            end="GROUP BY l.resource_provider_id",
+        )
+    return _TRAITS_BY_DIALECT[dialect.name]
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderRows:
     """All rows of some providers, or of all, in the column order of the statements above.
 
-    They come from cursors: each kind is read once, while the picture is open.
+    They come from cursors: each kind is read once, while the picture is open. Traits are a row
+    for each provider, with their ids as text.
     """
 
     providers: Rows
@@ -95,8 +115,9 @@ class ProviderRows:
 class Picture:
     """An open picture: whatever is loaded from it is of one moment."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self._connection = connection
+        self._dialect = dialect
 
     def mark(self) -> tuple[int, set[int]]:
         """Up to where in the journal this moment is, and the numbers below that are not there."""
@@ -112,7 +133,9 @@ class Picture:
 
     def everyone(self) -> ProviderRows:
         """The rows of all providers."""
-        return self._rows(lambda part: self._all(part.everyone))
+        return self._rows(
+            lambda part: (self._all if part.typed else self._all_numbers)(part.everyone)
+        )
 
     def some(self, providers: Collection[int]) -> ProviderRows:
         """The rows of some providers, by their row ids."""
@@ -135,13 +158,21 @@ class Picture:
             providers=load(_PROVIDERS),
             inventories=load(_INVENTORIES),
             usages=load(_USAGES),
-            traits=load(_TRAITS),
+            traits=load(traits_part(self._dialect)),
             aggregates=load(_AGGREGATES),
         )
 
     def _all(self, what: TextualSelect) -> Iterator[tuple[Any, ...]]:
-        for part in self._connection.execute(what).partitions(ROWS_AT_ONCE):
-            yield from map(tuple, part)
+        result = self._connection.execute(what, execution_options={"stream_results": True})
+        while rows := result.fetchmany(ROWS_AT_ONCE):
+            yield from map(tuple, rows)
+
+    def _all_numbers(self, what: TextualSelect) -> Iterator[tuple[Any, ...]]:
+        """Rows of which the driver's own values will do: there are millions of them."""
+        result = self._connection.execute(what, execution_options={"stream_results": True})
+        while rows := result.cursor.fetchmany(ROWS_AT_ONCE):
+            yield from rows
+        result.close()
 
     def _of(self, what: TextualSelect, providers: Collection[int]) -> Iterator[tuple[Any, ...]]:
         ids = sorted(providers)
@@ -152,4 +183,21 @@ class Picture:
 
 def read_picture(store: Store, read: Callable[[Picture], T]) -> T:
     """Read from a picture: all that is loaded is of one moment."""
-    return store.read_picture(lambda connection: read(Picture(connection)))
+    return store.read_picture(lambda connection: read(Picture(connection, store.dialect)))
+
+
+def read_usages(store: Store, providers: Collection[int]) -> tuple[Rows, Rows]:
+    """What claims change: running totals of some providers, and their generations.
+
+    Every claim makes every process read this: it goes to the driver by the shortest way.
+    """
+    marks = ",".join("?" * len(providers))
+    rows = store.read_lean(_LEAN_USAGES.format(marks=marks), tuple(providers))
+    usages = [(row[0], row[3], row[4]) for row in rows if row[3] is not None]
+    generations = {row[0]: (row[0], row[1], moment(row[2])) for row in rows}
+    return usages, generations.values()
+
+
+def moment(value: Any) -> datetime | None:
+    """A moment as the driver has it: SQLite keeps moments as text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -59,5 +59,8 @@ class Dialect(Protocol):
     ) -> str:
         """``UPDATE table`` (alias ``t``) from the rowset ``d``: one statement for all rows."""
 
+    def joined_ids(self, column: str) -> str:
+        """An aggregate: the row ids of a group as text, with commas between them."""
+
     def trouble(self, error: DBAPIError) -> Trouble:
         """What an error means."""

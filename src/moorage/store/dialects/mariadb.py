@@ -95,6 +95,9 @@ class MariaDB:
             f" ON {match} SET {sets}"
         )
 
+    def joined_ids(self, column: str) -> str:
+        return f"GROUP_CONCAT({column})"
+
     def trouble(self, error: DBAPIError) -> Trouble:
         if isinstance(error, IntegrityError):
             return Trouble.CONFLICT

@@ -63,6 +63,9 @@ class PostgreSQL:
         sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
         return f"UPDATE {table} AS t SET {sets} FROM {self.rowset(columns)} WHERE {match}"
 
+    def joined_ids(self, column: str) -> str:
+        return f"string_agg(CAST({column} AS text), ',')"
+
     def trouble(self, error: DBAPIError) -> Trouble:
         if isinstance(error, IntegrityError):
             return Trouble.CONFLICT

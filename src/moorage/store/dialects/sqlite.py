@@ -60,6 +60,9 @@ class SQLite:
         sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
         return f"UPDATE {table} AS t SET {sets} FROM {self.rowset(columns)} WHERE {match}"
 
+    def joined_ids(self, column: str) -> str:
+        return f"group_concat({column})"
+
     def trouble(self, error: DBAPIError) -> Trouble:
         if isinstance(error, IntegrityError):
             return Trouble.CONFLICT
