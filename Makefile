@@ -74,7 +74,12 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --no-input -r requirements/bench.txt
 	touch $@
 
-# A fresh environment is filled twice: first with what the service needs, then with the rest.
+$(VENV)/.keystone: requirements/keystone.txt $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --no-input -r requirements/keystone.txt
+	touch $@
+
+# A fresh environment is filled three times: with what the service needs, with the rest, and with
+# Keystone, of which only what it adds is written down.
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
@@ -85,3 +90,6 @@ lock:
 	build/lock/bin/python -m pip install --quiet --upgrade --upgrade-strategy only-if-needed ".[test,lint]"
 	build/lock/bin/python -m pip freeze --all --exclude moorage --exclude pip --exclude wheel \
 	    > requirements/test.txt
+	build/lock/bin/python -m pip install --quiet --upgrade-strategy only-if-needed ".[test,lint,keystone]"
+	build/lock/bin/python -m pip freeze --all --exclude moorage --exclude pip --exclude wheel \
+	    | grep -vxFf requirements/test.txt > requirements/keystone.txt

@@ -1,0 +1,1 @@
+"""Moorage on both nodes of a Galera cluster."""

@@ -1,0 +1,1 @@
+"""Moorage behind a real Keystone."""
