@@ -80,7 +80,12 @@ def shorten(detail: str) -> str:
 
 
 def sort_lists(part: Any) -> Any:
-    """The same with every list in one order."""
+    """The same with every list in one order, and every number as a float.
+
+    A ratio that was given without a point is echoed without one upstream, and with one here.
+    """
+    if isinstance(part, int) and not isinstance(part, bool):
+        return float(part)
     if isinstance(part, dict):
         return {key: sort_lists(inner) for key, inner in part.items()}
     if isinstance(part, list):
