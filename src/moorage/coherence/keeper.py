@@ -38,7 +38,7 @@ CLAIM_LOOKS_MAX: Final = 3
 CLAIMED_MAX: Final = 200
 """Providers whose totals are read without opening a picture."""
 
-LoadedRow = tuple[Any, ...]
+LoadedRow = Sequence[Any]
 
 
 class Keeper:

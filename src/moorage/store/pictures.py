@@ -1,6 +1,6 @@
 """The rows that pictures of the providers are made of."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
@@ -24,14 +24,10 @@ ROWS_AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A SELECT of all rows of one kind, and the same of some providers.
-
-    ``typed``: a column's values differ between databases and have to be converted.
-    """
+    """A SELECT of all rows of one kind, and the same of some providers."""
 
     everyone: TextualSelect
     some: TextualSelect
-    typed: bool
 
     @classmethod
     def of(cls, sql: str, provider: str, *, end: str = "", **types: Any) -> "Part":
@@ -39,7 +35,6 @@ class Part:
         return cls(
             query(f"{sql} {end}", **types),
             query(f"{sql} WHERE {provider} IN :ids {end}", many=("ids",), **types),
-            bool(types),
         )
 
 
@@ -81,7 +76,7 @@ _CLASS_NAMES = query("SELECT n.id, n.name FROM resource_classes n")
 _TRAIT_NAMES = query("SELECT n.id, n.name FROM traits n")
 
 
-Rows: TypeAlias = Iterable[tuple[Any, ...]]
+Rows: TypeAlias = Iterable[Sequence[Any]]
 Names: TypeAlias = dict[int, str]
 
 
@@ -133,9 +128,7 @@ class Picture:
 
     def everyone(self) -> ProviderRows:
         """The rows of all providers."""
-        return self._rows(
-            lambda part: (self._all if part.typed else self._all_numbers)(part.everyone)
-        )
+        return self._rows(lambda part: self._all(part.everyone))
 
     def some(self, providers: Collection[int]) -> ProviderRows:
         """The rows of some providers, by their row ids."""
@@ -162,23 +155,19 @@ class Picture:
             aggregates=load(_AGGREGATES),
         )
 
-    def _all(self, what: TextualSelect) -> Iterator[tuple[Any, ...]]:
-        result = self._connection.execute(what, execution_options={"stream_results": True})
+    def _all(self, what: TextualSelect) -> Iterator[Sequence[Any]]:
+        # Streamed: drivers of servers would hold the whole table in memory otherwise.
+        result = self._connection.execute(
+            what, execution_options={"stream_results": True, "max_row_buffer": ROWS_AT_ONCE}
+        )
         while rows := result.fetchmany(ROWS_AT_ONCE):
-            yield from map(tuple, rows)
-
-    def _all_numbers(self, what: TextualSelect) -> Iterator[tuple[Any, ...]]:
-        """Rows of which the driver's own values will do: there are millions of them."""
-        result = self._connection.execute(what, execution_options={"stream_results": True})
-        while rows := result.cursor.fetchmany(ROWS_AT_ONCE):
             yield from rows
-        result.close()
 
-    def _of(self, what: TextualSelect, providers: Collection[int]) -> Iterator[tuple[Any, ...]]:
+    def _of(self, what: TextualSelect, providers: Collection[int]) -> Iterator[Sequence[Any]]:
         ids = sorted(providers)
         for first in range(0, len(ids), IDS_IN_STATEMENT_MAX):
             some = {"ids": ids[first : first + IDS_IN_STATEMENT_MAX]}
-            yield from map(tuple, self._connection.execute(what, some))
+            yield from self._connection.execute(what, some)
 
 
 def read_picture(store: Store, read: Callable[[Picture], T]) -> T:
