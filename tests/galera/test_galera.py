@@ -165,8 +165,6 @@ def test_totals_are_counted_anew_through_one_node_while_both_are_written_to(
     assert site.find_faults() == []
 
 
-# Not strict: which of them fails, and whether one does, is a matter of milliseconds.
-@pytest.mark.xfail(strict=False, reason="the lock of upgrades is known to one node alone")
 def test_an_empty_database_is_upgraded_through_both_nodes_at_once(
     cluster: GaleraCluster, tmp_path: Path
 ) -> None:

@@ -4,12 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
+from moorage.domain.inventory import Inventory
 from moorage.store import migrate
 from moorage.store.store import Store
 from tests.support.app import load
-from tests.support.books import find_faults, now, open_services
+from tests.support.books import (
+    add_host,
+    claim_for,
+    find_faults,
+    hold,
+    new_uuid,
+    now,
+    open_services,
+    services_on,
+)
 from tests.support.client import Client, over_wsgi
 from tests.support.databases import DatabaseKind
 from tests.support.deployments import Deployment, Subject
@@ -147,3 +157,42 @@ def test_rows_that_old_placements_left_behind_are_refused_by_name(
         connection.execute(text(change))
     with pytest.raises(migrate.ForeignSchema, match=named):
         migrate.upgrade(store, at=now())
+
+
+class Killed(BaseException):
+    """The end of a process in the middle of its work."""
+
+
+def kill_after(store: Store, tables: int) -> None:
+    """End the work on a store once it has sent so many statements that create something."""
+    sent = 0
+
+    def note(_c: object, _u: object, statement: str, *_rest: object) -> None:
+        nonlocal sent
+        sent += statement.lstrip().upper().startswith("CREATE")
+        if sent > tables:
+            raise Killed
+
+    event.listen(store.writer, "before_cursor_execute", note)
+
+
+@pytest.mark.mariadb
+def test_a_first_upgrade_that_was_broken_off_is_taken_up_from_there(
+    fresh_database: Callable[[DatabaseKind], str],
+) -> None:
+    url = fresh_database(DatabaseKind.MARIADB)
+    kills = 0
+    for tables in range(1, 40, 4):
+        store = Store.open(url)
+        kill_after(store, tables)
+        try:
+            migrate.upgrade(store, at=now())
+        except Killed:
+            kills += 1
+        store.close()
+    assert kills > 2
+    services = services_on(Store.open(url))
+    assert migrate.upgrade(services.store, at=now()).current
+    host = add_host(services, {"VCPU": Inventory(1)})
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+    assert find_faults(services) == []

@@ -1,5 +1,6 @@
 """Bringing a database to the schema of this release, and what every database must know."""
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from moorage.domain.origin import Origin
+from moorage.store.dialects import Trouble
 from moorage.store.journal import RECOUNT_KIND, Entry, write_journal
 from moorage.store.names import load_names
 from moorage.store.store import Store
@@ -22,6 +25,12 @@ from moorage.store.transaction import Transaction
 
 VERSION_TABLE: Final = "moorage_alembic_version"
 """Our own, so that Placement's migrations and ours never mistake each other's."""
+
+
+RACE_S_MAX: Final = 120.0
+"""How long two processes may be in each other's way while both migrate."""
+
+RACE_PAUSE_S: Final = 0.5
 
 
 class ForeignSchema(Exception):
@@ -72,12 +81,19 @@ def upgrade(store: Store, *, at: datetime) -> SchemaStatus:
     Raises:
         ForeignSchema: Placement's tables are older than this release can adopt.
     """
-    before = status(store)
-    if not before.current:
-        with store.writer.begin() as connection, store.dialect.turn(connection):
-            check_adoptable(connection)
-            command.upgrade(_config(connection), "head")
-        recount(store, at=at)
+    deadline = time.monotonic() + RACE_S_MAX
+    while not status(store).current:
+        try:
+            with store.writer.begin() as connection, store.dialect.turn(connection):
+                check_adoptable(connection)
+                command.upgrade(_config(connection), "head")
+            recount(store, at=at)
+        except DBAPIError as error:
+            # The turn is kept within one server: on another node of a cluster somebody may be
+            # making the same tables. What is there is taken, and the rest made.
+            if store.dialect.trouble(error) is not Trouble.CONFLICT or time.monotonic() > deadline:
+                raise
+            time.sleep(RACE_PAUSE_S)
     sync_names(store, at=at)
     return status(store)
 
@@ -95,6 +111,12 @@ def make_ready(store: Store, *, at: datetime) -> None:
             f"{found.wanted}: run 'moorage db upgrade'"
         )
     sync_names(store, at=at)
+
+
+def _has_rows(connection: Connection, present: set[str], table: str) -> bool:
+    return (
+        table in present and connection.execute(text(f"SELECT 1 FROM {table}")).first() is not None
+    )
 
 
 _OLD_ROWS: Final = {
@@ -118,6 +140,8 @@ def check_adoptable(connection: Connection) -> None:
     present = set(inspector.get_table_names())
     if "resource_providers" not in present:
         return
+    if VERSION_TABLE in present and not _has_rows(connection, present, "alembic_version"):
+        return  # a migration of ours that was broken off, or is under way on another node
     for table in PLACEMENT_TABLES:
         if table.name not in present:
             raise ForeignSchema(

@@ -1,17 +1,19 @@
 """MariaDB, alone or as a Galera cluster, through PyMySQL (or mysqlclient where a site has it)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from moorage.store.dialects.base import Trouble
 
 _CONFLICT: Final = frozenset(
     (
+        1050,  # the table exists: another process migrates, on another node of the cluster
+        1061,  # so does the index
         1020,  # the record has changed since it was read
         1205,  # lock wait timeout
         1213,  # deadlock; on Galera also a failed certification
@@ -69,7 +71,9 @@ class MariaDB:
         try:
             yield
         finally:
-            connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{MIGRATION_LOCK}')")
+            # A connection that broke in the middle has given the lock back already.
+            with suppress(SQLAlchemyError):
+                connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{MIGRATION_LOCK}')")
 
     def index_hint(self, index: str) -> str:
         # A locking read locks what it scans, so it must not choose to scan a small table.

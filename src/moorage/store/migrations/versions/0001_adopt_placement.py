@@ -21,12 +21,32 @@ _TEXT_OPTIONS: dict[str, Any] = {
 }
 
 
+_tables = sa.MetaData()
+
+
 def upgrade() -> None:
-    present = set(sa.inspect(op.get_bind()).get_table_names())
-    if "resource_providers" not in present:
+    # Some databases keep what a broken-off migration has made: this one takes it up from there.
+    if not _placement_has_marked_it():
         _create_placement_tables()
     _create_usages()
     _create_journal()
+
+
+def _placement_has_marked_it() -> bool:
+    """Whether the tables are Placement's, or all made by us: its mark comes last."""
+    bind = op.get_bind()
+    if not sa.inspect(bind).has_table("alembic_version"):
+        return False
+    return bind.execute(sa.text("SELECT version_num FROM alembic_version")).first() is not None
+
+
+def _make(name: str, *parts: sa.schema.SchemaItem, **options: Any) -> sa.Table:
+    """Create a table and its indexes, as far as they are not there."""
+    table = sa.Table(name, _tables, *parts, **options, extend_existing=True)
+    table.create(op.get_bind(), checkfirst=True)
+    for index in table.indexes:
+        index.create(op.get_bind(), checkfirst=True)
+    return table
 
 
 def _stamps() -> list[sa.Column[Any]]:
@@ -34,7 +54,7 @@ def _stamps() -> list[sa.Column[Any]]:
 
 
 def _create(name: str, *parts: sa.schema.SchemaItem, **options: Any) -> None:
-    op.create_table(name, *_stamps(), *parts, **_TEXT_OPTIONS, **options)
+    _make(name, *_stamps(), *parts, **_TEXT_OPTIONS, **options)
 
 
 def _named(name: str, column: str, length: int, constraint: str, *, by_hand: bool = False) -> None:
@@ -58,9 +78,7 @@ def _create_placement_tables() -> None:
     _create_stock()
     _create_holdings()
     # Placement's own mark of how far its schema is: a site that goes back finds it in place.
-    version = op.create_table(
-        "alembic_version", sa.Column("version_num", sa.String(32), primary_key=True)
-    )
+    version = _make("alembic_version", sa.Column("version_num", sa.String(32), primary_key=True))
     op.bulk_insert(version, [{"version_num": PLACEMENT_REVISION}])
 
 
@@ -159,7 +177,7 @@ def _create_holdings() -> None:
 
 
 def _create_usages() -> None:
-    op.create_table(
+    _make(
         "moorage_usages",
         sa.Column("resource_provider_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("resource_class_id", sa.Integer, primary_key=True, autoincrement=False),
@@ -172,7 +190,7 @@ def _create_journal() -> None:
     number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     moment = sa.DateTime().with_variant(sa.dialects.mysql.DATETIME(fsp=6), "mysql", "mariadb")
     long_text = sa.Text().with_variant(sa.dialects.mysql.LONGTEXT(), "mysql", "mariadb")
-    op.create_table(
+    _make(
         "moorage_journal",
         sa.Column("id", number, primary_key=True),
         sa.Column("at", moment, nullable=False),
