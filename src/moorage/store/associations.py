@@ -39,8 +39,8 @@ _LINKED_TRAITS = query(
     """SELECT n.id, n.name FROM resource_provider_traits l JOIN traits n ON n.id = l.trait_id
        WHERE l.resource_provider_id = :id"""
 )
-_LINK_AGGREGATE = insert(resource_provider_aggregates)
-_LINK_TRAIT = insert(resource_provider_traits)
+_LINK_AGGREGATE = insert(resource_provider_aggregates).inline()
+_LINK_TRAIT = insert(resource_provider_traits).inline()
 _UNLINK_AGGREGATES = statement(
     """DELETE FROM resource_provider_aggregates
        WHERE resource_provider_id = :id AND aggregate_id IN :gone""",

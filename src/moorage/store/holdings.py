@@ -60,8 +60,8 @@ _DELETE_ALLOCATIONS = statement(
     "DELETE FROM allocations WHERE consumer_id IN :uuids", many=("uuids",)
 )
 _DELETE_CONSUMERS = statement("DELETE FROM consumers WHERE id IN :ids", many=("ids",))
-_INSERT_ALLOCATIONS = insert(allocations)
-_INSERT_CONSUMERS = insert(consumers)
+_INSERT_ALLOCATIONS = insert(allocations).inline()
+_INSERT_CONSUMERS = insert(consumers).inline()
 _NO_TYPE = 0
 _UPDATE_CONSUMERS = RowsUpdate(
     "consumers",

@@ -48,8 +48,8 @@ _STOCK = query(
     many=("ids",),
     allocation_ratio=Float,
 )
-_INSERT = insert(inventories)
-_INSERT_USAGES = insert(moorage_usages)
+_INSERT = insert(inventories).inline()
+_INSERT_USAGES = insert(moorage_usages).inline()
 _UPDATE = statement(
     """UPDATE inventories
        SET total = :total, reserved = :reserved, min_unit = :min_unit, max_unit = :max_unit,

@@ -20,7 +20,7 @@ RECOUNT_KIND: Final = "usages.recount"
 GAP_AGE_S_MAX: Final = 120.0
 """A missing row number this old belongs to a transaction that was rolled back."""
 
-_INSERT = insert(moorage_journal)
+_INSERT = insert(moorage_journal).inline()
 NEWS_MAX: Final = 20_000
 """Rows of news that one look takes; who finds so many reads all providers anew."""
 

@@ -49,7 +49,7 @@ _CLASS_IDS = LockingQuery(
 )
 _CLASS_ID_MAX = query("SELECT MAX(n.id) AS highest FROM resource_classes n")
 _CLASS_USED = query("SELECT i.id FROM inventories i WHERE i.resource_class_id = :id LIMIT 1")
-_INSERT_CLASS = insert(resource_classes)
+_INSERT_CLASS = insert(resource_classes).inline()
 _RENAME_CLASS = statement(
     "UPDATE resource_classes SET name = :name, updated_at = :at WHERE id = :id"
 )
@@ -134,7 +134,7 @@ _LOCK_TRAIT = LockingQuery(
 _TRAIT_USED = query(
     "SELECT l.trait_id FROM resource_provider_traits l WHERE l.trait_id = :id LIMIT 1"
 )
-_INSERT_TRAIT = insert(traits)
+_INSERT_TRAIT = insert(traits).inline()
 _DELETE_TRAIT = statement("DELETE FROM traits WHERE id = :id")
 
 
@@ -304,7 +304,9 @@ def _ensure(
     missing = [name for name in wanted if name not in found]
     if missing:
         # Whoever inserts the same name first makes this transaction start anew, and find it.
-        tx.insert_many(insert(table), [{column: name, "created_at": at} for name in missing])
+        tx.insert_many(
+            insert(table).inline(), [{column: name, "created_at": at} for name in missing]
+        )
         found |= {row.name: row.id for row in tx.execute(find, {"names": missing})}
     return found
 

@@ -66,7 +66,8 @@ class Transaction:
     def insert_many(self, what: Executable, rows: list[dict[str, Any]]) -> None:
         """Insert all rows with one call of the driver; nothing for none."""
         if rows:
-            self.connection.execute(what, rows)
+            # One row goes without the pipeline that a driver opens for many.
+            self.connection.execute(what, rows if len(rows) > 1 else rows[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,10 +57,14 @@ class MariaDB:
 
     def writer_options(self) -> Mapping[str, Any]:
         # Row locks without gap locks: a claim locks its providers, not the space between them.
-        return {"isolation_level": "READ COMMITTED"}
+        return {"isolation_level": "READ COMMITTED", "pool_reset_on_return": None}
 
     def reader_options(self) -> Mapping[str, Any]:
-        return {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+        return {
+            "isolation_level": "AUTOCOMMIT",
+            "skip_autocommit_rollback": True,
+            "pool_reset_on_return": None,
+        }
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         event.listen(engine, "connect", _tell_connection)

@@ -22,10 +22,15 @@ class PostgreSQL:
     begin_picture: tuple[str, ...] = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
     def writer_options(self) -> Mapping[str, Any]:
-        return {"isolation_level": "READ COMMITTED"}
+        # Every transaction is committed or rolled back where it is run.
+        return {"isolation_level": "READ COMMITTED", "pool_reset_on_return": None}
 
     def reader_options(self) -> Mapping[str, Any]:
-        return {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+        return {
+            "isolation_level": "AUTOCOMMIT",
+            "skip_autocommit_rollback": True,
+            "pool_reset_on_return": None,
+        }
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         """Nothing to tell: the server's defaults serve."""
