@@ -79,9 +79,11 @@ class CandidatesAnswer:
     def runs(self) -> Iterator[Run]:
         """The candidates, to be read once; reading on finds more of them."""
         for run in self._runs:
-            for place, amounts in enumerate(run.form.amounts):
-                if amounts:
-                    self._in_use[run.providers[:, place]] = True
+            if all(run.form.amounts):
+                self._in_use[run.providers] = True
+            else:
+                giving = [place for place, amounts in enumerate(run.form.amounts) if amounts]
+                self._in_use[run.providers[:, giving]] = True
             yield run
 
     def summarized(self) -> IndexArray:

@@ -7,6 +7,7 @@ that equal groups over equal providers are not tried in every order.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
+from math import gcd
 from typing import Final
 
 from moorage.candidates.layout import Layout
@@ -14,6 +15,9 @@ from moorage.candidates.matching import Matching, bits_of
 
 DEAD_ENDS_MAX: Final = 200_000
 """Dead ends that one search remembers; past that it forgets them all, at the cost of time."""
+
+SUMS_MAX: Final = 1 << 17
+"""Sums of portions that are told apart; beyond, room counts as it is."""
 
 
 class ChoiceSearch:
@@ -26,6 +30,7 @@ class ChoiceSearch:
         self._chosen = [-1 for _ in slots]
         self._isolated_used = 0
         self._taken = [[0] * layout.provider_count for _ in layout.rooms]
+        self._roomy = roomy_for(layout)
         self._matchings = matchings_of(layout, self._chosen)
         self._matchings_of = [[m for m, who in self._matchings if slot in who] for slot in slots]
         self._subtrees_of = [
@@ -37,6 +42,7 @@ class ChoiceSearch:
         self._reach = reach_after(layout, self._order)
         self._dead: set[Hashable] = set()
         self._kinds: Sequence[Hashable] | None = None
+        self._packings: Sequence[Packing] | None = None
 
     def choices(self) -> Iterator[tuple[int, ...]]:
         """Every valid choice once: for each slot, in the order of the plan, its provider."""
@@ -61,7 +67,7 @@ class ChoiceSearch:
             low = untried[depth] & -untried[depth]
             untried[depth] ^= low
             provider = low.bit_length() - 1
-            if failed[depth] and self._likeness(provider) in failed[depth]:
+            if failed[depth] and self._likeness(depth, provider) in failed[depth]:
                 continue
             if not self._place(depth, slot, provider):
                 continue
@@ -78,9 +84,11 @@ class ChoiceSearch:
                 untried[depth] = self._open(depth)
 
     def _open(self, depth: int) -> int:
-        """The providers to try for the slot at a depth."""
+        """The providers to try for the slot at a depth: those with room for it."""
         slot = self._order[depth]
         options = self._layout.options[slot]
+        for number, amount in self._layout.needs[slot]:
+            options &= self._roomy[number][amount]
         if self._layout.isolate and self._layout.suffixed[slot]:
             options &= ~self._isolated_used
         return options
@@ -91,14 +99,11 @@ class ChoiceSearch:
         provider = self._chosen[slot]
         self._remove(slot, provider)
         if not fruitful:
-            failed[depth].add(self._likeness(provider))
+            failed[depth].add(self._likeness(depth, provider))
 
     def _place(self, depth: int, slot: int, provider: int) -> bool:
         """Choose the provider for the slot, or change nothing where that leads nowhere."""
         layout = self._layout
-        for number, amount in layout.needs[slot]:
-            if self._taken[number][provider] + amount > layout.rooms[number][provider]:
-                return False
         if not layout.nested and not self._keeps_unnested(slot, provider):
             return False
         for matching in self._matchings_of[slot]:
@@ -116,7 +121,7 @@ class ChoiceSearch:
         layout = self._layout
         self._chosen[slot] = provider
         for number, amount in layout.needs[slot]:
-            self._taken[number][provider] += amount
+            self._take(number, provider, amount)
         for number in self._subtrees_of[slot]:
             tops = self._tops[number]
             tops.append(tops[-1] & layout.paths[provider])
@@ -127,13 +132,24 @@ class ChoiceSearch:
         layout = self._layout
         self._chosen[slot] = -1
         for number, amount in layout.needs[slot]:
-            self._taken[number][provider] -= amount
+            self._take(number, provider, -amount)
         for number in self._subtrees_of[slot]:
             self._tops[number].pop()
         if layout.together:
             self._missing.pop()
         if layout.isolate and layout.suffixed[slot]:
             self._isolated_used &= ~(1 << provider)
+
+    def _take(self, number: int, provider: int, amount: int) -> None:
+        """Count units of a contended class, and for which portions there is room then."""
+        self._taken[number][provider] += amount
+        left = self._layout.rooms[number][provider] - self._taken[number][provider]
+        roomy, bit = self._roomy[number], 1 << provider
+        for portion in roomy:
+            if portion <= left:
+                roomy[portion] |= bit
+            else:
+                roomy[portion] &= ~bit
 
     def _keeps_unnested(self, slot: int, provider: int) -> bool:
         """Whether no other provider of the same tree gives resources, before trees were known."""
@@ -194,38 +210,99 @@ class ChoiceSearch:
     # Dead ends
 
     def _note_dead_end(self, depth: int) -> None:
+        """Remember what led nowhere; the first time, also get ready to see it coming."""
+        if self._packings is None:
+            rooms = self._layout.rooms
+            self._packings = [Packing(self._layout, self._order, n) for n in range(len(rooms))]
         if len(self._dead) >= DEAD_ENDS_MAX:
             self._dead.clear()
-        if self._kinds is None:
-            self._kinds = kinds_of(self._layout)
         self._dead.add(self._state(depth))
 
     def _is_dead_end(self, depth: int) -> bool:
-        return bool(self._dead) and self._state(depth) in self._dead
+        if self._packings is None:
+            return False
+        for packing, taken in zip(self._packings, self._taken, strict=True):
+            if not packing.can_hold(depth, taken):
+                return True
+        return self._state(depth) in self._dead
 
     def _state(self, depth: int) -> Hashable:
         """All that decides what can follow: two equal states have equal futures."""
         likenesses: dict[Hashable, int] = {}
-        for provider in {provider for provider in self._chosen if provider >= 0}:
-            likeness = self._likeness(provider)
+        for provider in range(self._layout.provider_count):
+            likeness = self._likeness(depth, provider)
             likenesses[likeness] = likenesses.get(likeness, 0) + 1
         return depth, frozenset(likenesses.items()), self._missing[-1]
 
-    def _likeness(self, provider: int) -> Hashable:
-        """What a provider is, and what the choices so far have made of it."""
+    def _likeness(self, depth: int, provider: int) -> Hashable:
+        """What a provider is, and what the choices so far have left of it."""
         layout = self._layout
         if self._kinds is None:
             self._kinds = kinds_of(layout)
+        assert self._packings is not None
+        fills = tuple(
+            packing.fill(depth, provider, taken[provider])
+            for packing, taken in zip(self._packings, self._taken, strict=True)
+        )
+        if layout.nested and not layout.subtrees:
+            return self._kinds[provider], fills, self._isolated_used >> provider & 1
         serving = [slot for slot, used in enumerate(self._chosen) if used == provider]
-        if not serving:
-            return self._kinds[provider]
         return (
             self._kinds[provider],
-            tuple(taken[provider] for taken in self._taken),
-            bool(self._isolated_used >> provider & 1),
+            fills,
+            self._isolated_used >> provider & 1,
             not layout.nested and any(layout.gives[slot] for slot in serving),
             tuple(not together.isdisjoint(serving) for together in layout.subtrees),
         )
+
+
+class Packing:
+    """How far the portions of one contended class that are still to be placed can fill providers.
+
+    A provider with 5 units left and portions of 3 to come can be filled up to 3: for all that
+    follows it is like one with 3 left. If all that can be filled is less than all that is to come,
+    the choices so far lead nowhere.
+    """
+
+    def __init__(self, layout: Layout, order: Sequence[int], number: int) -> None:
+        self._rooms = layout.rooms[number]
+        self._sums = [1] * (len(order) + 1)
+        self._pending = [0] * (len(order) + 1)
+        self._options = [0] * (len(order) + 1)
+        self._known: dict[tuple[int, int], int] = {}
+        portions = [sum(units for n, units in layout.needs[slot] if n == number) for slot in order]
+        # In steps of what all portions are multiples of, so that sums are few.
+        self._step = gcd(*portions)
+        highest = min(max(self._rooms, default=0), sum(portions)) // self._step
+        self._exact = highest <= SUMS_MAX
+        limit = (2 << max(highest, 0)) - 1 if self._exact else 0
+        for depth in reversed(range(len(order))):
+            units = portions[depth]
+            self._pending[depth] = self._pending[depth + 1] + units
+            self._options[depth] = self._options[depth + 1]
+            self._sums[depth] = self._sums[depth + 1]
+            if units:
+                self._options[depth] |= layout.options[order[depth]]
+                if self._exact:
+                    self._sums[depth] |= (self._sums[depth] << units // self._step) & limit
+
+    def fill(self, depth: int, provider: int, taken: int) -> int:
+        """The most units that portions still to come can take of what is left of a provider."""
+        left = self._rooms[provider] - taken
+        if left <= 0 or not self._options[depth] >> provider & 1:
+            return 0
+        if not self._exact:
+            return min(left, self._pending[depth])
+        known = self._known.get((depth, left))
+        if known is None:
+            reachable = self._sums[depth] & ((2 << left // self._step) - 1)
+            known = self._known[depth, left] = (reachable.bit_length() - 1) * self._step
+        return known
+
+    def can_hold(self, depth: int, taken: Sequence[int]) -> bool:
+        """Whether there may be a place for everything to come; False is certain, True is not."""
+        fills = (self.fill(depth, provider, units) for provider, units in enumerate(taken))
+        return sum(fills) >= self._pending[depth]
 
 
 def search_order(layout: Layout) -> list[int]:
@@ -239,6 +316,16 @@ def search_order(layout: Layout) -> list[int]:
         return layout.options[slot].bit_count(), -largest, slot
 
     return sorted(range(len(layout.options)), key=hardness)
+
+
+def roomy_for(layout: Layout) -> list[dict[int, int]]:
+    """For each contended class and each size of portion the providers with room for one."""
+    portions: list[dict[int, int]] = [{} for _ in layout.rooms]
+    for needs in layout.needs:
+        for number, amount in needs:
+            rooms = enumerate(layout.rooms[number])
+            portions[number][amount] = sum(1 << at for at, room in rooms if amount <= room)
+    return portions
 
 
 def matchings_of(layout: Layout, chosen: Sequence[int]) -> list[tuple[Matching, frozenset[int]]]:
@@ -282,8 +369,9 @@ def reach_after(layout: Layout, order: Sequence[int]) -> list[int]:
 def kinds_of(layout: Layout) -> Sequence[Hashable]:
     """For each provider a value that it shares only with those that could stand in for it.
 
-    Two providers are alike if the same slots may choose them, they have the same room and the same
-    of the traits that are asked for together, and the same place as far as places matter.
+    Two providers are alike if the same slots may choose them, they have the same of the traits that
+    are asked for together, and the same place as far as places matter. (What room there is changes
+    with the choices.)
     """
     inner = 0
     for provider, path in enumerate(layout.paths):
@@ -300,7 +388,6 @@ def kinds_of(layout: Layout) -> Sequence[Hashable]:
     return [
         (
             tuple(options >> provider & 1 for options in layout.options),
-            tuple(rooms[provider] for rooms in layout.rooms),
             tuple(having >> provider & 1 for having in layout.together),
             place(provider),
         )

@@ -82,7 +82,8 @@ class Assembly:
             # The usual case: no two slots meet on one provider.
             pattern = tuple(range(len(choice)))
         else:
-            pattern = tuple(choice.index(provider) for provider in choice)
+            firsts: dict[int, int] = {}
+            pattern = tuple(firsts.setdefault(p, slot) for slot, p in enumerate(choice))
         number = self._numbers.get(pattern)
         if number is None:
             number = self._numbers[pattern] = len(self._forms)

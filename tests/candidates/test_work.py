@@ -1,0 +1,183 @@
+"""How much work a search does, counted in steps: clocks differ from machine to machine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from moorage.candidates import anchors
+from moorage.candidates.blocks import BLOCK_SIZE
+from moorage.candidates.choices import ChoiceSearch
+from moorage.candidates.eligible import Eligible
+from moorage.candidates.request import (
+    CandidatesRequest,
+    GroupPolicy,
+    RequestGroup,
+    SearchRules,
+    Strategy,
+)
+from moorage.candidates.search import find_candidates
+from moorage.candidates.snapshot import Snapshot
+from moorage.domain.inventory import Inventory
+from tests.candidates.forest import TRAITS, Node, snapshot_of
+from tests.candidates.test_changes import many_rows
+
+WIDTHS = (8, 16, 32)
+LIMIT = 1_000
+
+Count = Callable[[type, str], list[None]]
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch) -> Count:
+    """Counts the calls of a method: the list grows by one for each."""
+
+    def watch(owner: type, name: str) -> list[None]:
+        calls: list[None] = []
+        original = getattr(owner, name)
+
+        def counted(*args: Any, **named: Any) -> Any:
+            calls.append(None)
+            return original(*args, **named)
+
+        monkeypatch.setattr(owner, name, counted)
+        return calls
+
+    return watch
+
+
+def vf(suffix: str, amount: int = 1, **changes: Any) -> RequestGroup:
+    return replace(RequestGroup(suffix, (("CUSTOM_VF", amount),)), **changes)
+
+
+def host_with(devices: Sequence[Node]) -> list[Node]:
+    return [Node(inventories={"VCPU": Inventory(8)}), *devices]
+
+
+def device(total: int = 1, *traits: str) -> Node:
+    return Node(0, {"CUSTOM_VF": Inventory(total)}, traits=frozenset(traits))
+
+
+def count_candidates(snapshot: Snapshot, request: CandidatesRequest, **rules: Any) -> int:
+    answer = find_candidates(snapshot, request, SearchRules(**rules))
+    return sum(len(run.providers) for run in answer.runs())
+
+
+Wide = Callable[[int], tuple[list[Node], list[RequestGroup]]]
+
+
+def equal(width: int) -> tuple[list[Node], list[RequestGroup]]:
+    return [device() for _ in range(width)], [vf(f"_{n}") for n in range(width)]
+
+
+def roomy(width: int) -> tuple[list[Node], list[RequestGroup]]:
+    return [device(8) for _ in range(width)], [vf(f"_{n}") for n in range(width)]
+
+
+def unequal(width: int) -> tuple[list[Node], list[RequestGroup]]:
+    groups = [vf(f"_{n}", 1 + n % 4) for n in range(width)]
+    return [device(1 + n % 4) for n in range(width)], groups
+
+
+def traits(width: int) -> tuple[list[Node], list[RequestGroup]]:
+    groups = [
+        vf(f"_{n}", required_traits=(frozenset({TRAITS[n % len(TRAITS)]}),)) for n in range(width)
+    ]
+    return [device(1, TRAITS[n % len(TRAITS)]) for n in range(width)], groups
+
+
+WIDE: Sequence[Wide] = (equal, roomy, unequal, traits)
+
+
+@pytest.mark.parametrize("policy", GroupPolicy)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("make", WIDE)
+def test_a_candidate_of_a_wide_tree_takes_a_few_steps(
+    make: Wide, width: int, policy: GroupPolicy, count: Count
+) -> None:
+    devices, groups = make(width)
+    steps = count(ChoiceSearch, "_place")
+    request = CandidatesRequest(tuple(groups), limit=LIMIT, group_policy=policy)
+    found = count_candidates(snapshot_of(host_with(devices)), request)
+    assert found == LIMIT or width == WIDTHS[0]
+    assert len(steps) <= 6 * found + 4 * width
+
+
+@pytest.mark.parametrize("policy", GroupPolicy)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("make", [equal, unequal, traits])
+def test_a_wide_tree_with_one_device_too_few_is_seen_through_at_once(
+    make: Wide, width: int, policy: GroupPolicy, count: Count
+) -> None:
+    devices, groups = make(width)
+    steps = count(ChoiceSearch, "_place")
+    one_more = [*groups, replace(groups[-1], suffix="_more")]
+    request = CandidatesRequest(tuple(one_more), limit=LIMIT, group_policy=policy)
+    assert count_candidates(snapshot_of(host_with(devices)), request) == 0
+    assert len(steps) <= 4 * width
+
+
+@pytest.mark.parametrize(
+    ("rooms", "amounts", "fits"),
+    [
+        ([4] * 24, [3] * 16 + [2] * 17, False),
+        ([4] * 24, [3] * 16 + [2] * 16, True),
+        ([100] * 6, [45, 28, 27, 44, 30, 26, 41, 32, 27, 40, 33, 27, 38, 33, 29, 37, 36, 27], True),
+        ([103, 97] * 3, [45, 28, 27, 44, 30, 26, 41, 32, 27, 40, 33, 27, 38, 33, 29] + [34] * 3, 0),
+        ([10] * 12, [7, 6, 5, 4, 3] * 4 + [10] * 3, False),
+    ],
+)
+def test_a_tight_packing_is_decided_within_reason(
+    rooms: list[int], amounts: list[int], fits: bool, count: Count
+) -> None:
+    devices = [device(room) for room in rooms]
+    groups = [vf(f"_{n}", amount) for n, amount in enumerate(amounts)]
+    steps = count(ChoiceSearch, "_place")
+    request = CandidatesRequest(tuple(groups), limit=1, group_policy=GroupPolicy.NONE)
+    assert bool(count_candidates(snapshot_of(host_with(devices)), request)) == bool(fits)
+    assert len(steps) <= 2_000
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_trees_that_look_alike_are_solved_once(strategy: Strategy, count: Count) -> None:
+    forest: list[Node] = []
+    for number in range(60):
+        root = len(forest)
+        forest.append(Node(inventories={"VCPU": Inventory(8)}))
+        # One virtual function in use or two: for two groups of one it is the same.
+        forest += [
+            Node(root, {"CUSTOM_VF": Inventory(8)}, used={"CUSTOM_VF": number % 3})
+            for _ in range(2)
+        ]
+    solved = count(anchors.ChoiceSearch, "__init__")
+    request = CandidatesRequest((vf("_1"), vf("_2")), group_policy=GroupPolicy.NONE)
+    assert count_candidates(snapshot_of(forest), request, strategy=strategy) == 4 * 60
+    assert len(solved) == 1
+
+
+def test_a_limit_leaves_the_blocks_behind_it_unread(count: Count) -> None:
+    snapshot = Snapshot.build(many_rows(3 * BLOCK_SIZE))
+    looked_at = count(Eligible, "_look_at")
+    request = CandidatesRequest((RequestGroup("", (("VCPU", 1),)),), limit=10)
+    assert count_candidates(snapshot, request) == 10
+    assert len(looked_at) == 1
+    assert count_candidates(snapshot, replace(request, limit=None)) == 3 * BLOCK_SIZE
+    assert len(looked_at) == 4
+
+
+def test_equal_groups_are_looked_for_once(count: Count) -> None:
+    forest = host_with([device(4), device(4)])
+    looked_at = count(Eligible, "_look_at")
+    request = CandidatesRequest(tuple(vf(f"_{n}") for n in range(4)), group_policy=GroupPolicy.NONE)
+    assert count_candidates(snapshot_of(forest), request) == 2**4
+    assert len(looked_at) == 1
+
+
+def test_an_endless_answer_begins_at_once(count: Count) -> None:
+    devices, groups = roomy(32)
+    steps = count(ChoiceSearch, "_place")
+    request = CandidatesRequest(tuple(groups), group_policy=GroupPolicy.ISOLATE)
+    answer = find_candidates(snapshot_of(host_with(devices)), request, SearchRules())
+    assert len(next(answer.runs()).providers) > 0
+    assert len(steps) <= 50_000
