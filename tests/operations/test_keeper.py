@@ -1,20 +1,66 @@
 """The keeper's snapshot holds every change committed before it was asked, late numbers too."""
 
-from collections.abc import Callable
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from moorage.candidates.request import CandidatesRequest, RequestGroup
+from moorage.candidates.snapshot import Snapshot
+from moorage.coherence import keeper as keeper_module
+from moorage.coherence.keeper import Keeper
+from moorage.domain.ids import ProviderUuid
 from moorage.domain.inventory import Inventory
+from moorage.domain.provider import ProviderFilter
+from moorage.domain.refusals import UnknownResourceClass
+from moorage.domain.reshape import Reshape
+from moorage.operations.create_provider import create_provider
+from moorage.operations.create_resource_class import create_resource_class
+from moorage.operations.delete_inventories import delete_inventories
+from moorage.operations.delete_provider import delete_provider
+from moorage.operations.delete_trait import delete_trait
+from moorage.operations.ensure_trait import ensure_trait
 from moorage.operations.find_candidates import find_candidates
+from moorage.operations.list_providers import list_providers
+from moorage.operations.rename_resource_class import rename_resource_class
+from moorage.operations.reshape import reshape
 from moorage.operations.services import Services
-from moorage.store.journal import Entry, write_journal
+from moorage.operations.set_aggregates import set_aggregates
+from moorage.operations.set_inventories import set_inventories
+from moorage.operations.set_provider_traits import set_provider_traits
+from moorage.operations.update_provider import update_provider
+from moorage.store import migrate
+from moorage.store.journal import GAP_AGE_S_MAX, Entry, write_journal
 from moorage.store.transaction import Transaction
-from tests.support.books import add_host, claim_for, hold, new_uuid, open_services, origin
+from tests.candidates.test_changes import check_same
+from tests.support.books import (
+    add_host,
+    claim_for,
+    count_statements,
+    hold,
+    new_uuid,
+    now,
+    open_services,
+    origin,
+)
 from tests.support.databases import DatabaseKind
 
 WISH = CandidatesRequest((RequestGroup("", (("VCPU", 8),)),))
+STOCK = {"VCPU": Inventory(8), "MEMORY_MB": Inventory(1024)}
+
+servers = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(DatabaseKind.POSTGRESQL, marks=pytest.mark.postgresql),
+        pytest.param(DatabaseKind.MARIADB, marks=pytest.mark.mariadb),
+    ],
+)
 
 
 def found(services: Services) -> int:
@@ -36,33 +82,391 @@ def test_a_search_sees_what_another_process_has_committed(
     assert found(here) == 1
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(DatabaseKind.POSTGRESQL, marks=pytest.mark.postgresql),
-        pytest.param(DatabaseKind.MARIADB, marks=pytest.mark.mariadb),
-    ],
-)
-def test_a_change_that_commits_after_one_with_a_higher_number_is_not_missed(
+# Following instead of loading
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Keeper]:
+    """The keepers that loaded all providers, once for each time."""
+    loaded: list[Keeper] = []
+    load = Keeper._load
+
+    def noted(keeper: Keeper) -> Snapshot:
+        loaded.append(keeper)
+        return load(keeper)
+
+    monkeypatch.setattr(Keeper, "_load", noted)
+    return loaded
+
+
+def parent_of(services: Services, child: str, parent: str | None) -> None:
+    update_provider(
+        services,
+        uuid=child,
+        name=f"renamed-{child}",
+        parent_uuid=parent,
+        states_parent=True,
+        may_reparent=True,
+        origin=origin(),
+    )
+
+
+def changes(services: Services) -> Iterator[str]:
+    """Make one change of each kind after the other, and say which it was."""
+    here, there, pool = (add_host(services, STOCK) for _ in range(3))
+    yield "three hosts"
+    child = new_uuid()
+    create_provider(services, uuid=child, name="child", parent_uuid=here, origin=origin())
+    yield "a child"
+    ensure_trait(services, name="CUSTOM_FAST", origin=origin())
+    traits = ["MISC_SHARES_VIA_AGGREGATE", "CUSTOM_FAST"]
+    set_provider_traits(services, provider=pool, generation=1, traits=traits, origin=origin())
+    yield "traits, one of them new"
+    common = [new_uuid(), new_uuid()]
+    for provider in (here, pool):
+        set_aggregates(
+            services, provider=provider, aggregates=common, generation=None, origin=origin()
+        )
+    yield "aggregates without a generation"
+    create_resource_class(services, name="CUSTOM_GPU", origin=origin())
+    yield "a class that nobody has"
+    set_inventories(
+        services,
+        provider=child,
+        generation=0,
+        inventories={"CUSTOM_GPU": Inventory(4)},
+        reserved_may_be_total=True,
+        origin=origin(),
+    )
+    yield "an inventory of it"
+    rename_resource_class(services, name="CUSTOM_GPU", new_name="CUSTOM_TPU", origin=origin())
+    yield "another name for the class"
+    consumer = new_uuid()
+    hold(services, claim_for(consumer, {child: {"CUSTOM_TPU": 1}, pool: {"VCPU": 2}}))
+    yield "a claim"
+    parent_of(services, child, there)
+    yield "another tree for the child"
+    parent_of(services, there, here)
+    yield "a tree below another"
+    kept = {"VCPU": Inventory(8), "CUSTOM_TPU": Inventory(4)}
+    given = {
+        ProviderUuid(child): (2, dict[str, Inventory]()),
+        ProviderUuid(pool): (3, kept | STOCK),
+    }
+    moved = claim_for(consumer, {pool: {"VCPU": 2, "CUSTOM_TPU": 1}}, generation=1)
+    reshape(services, Reshape(given, (moved,)), origin())
+    yield "a reshape"
+    parent_of(services, child, None)
+    delete_provider(services, uuid=child, origin=origin())
+    delete_inventories(services, provider=there, origin=origin())
+    yield "a provider and an inventory less"
+    create_provider(services, uuid=child, name="again", parent_uuid=None, origin=origin())
+    yield "the provider again"
+    hold(services, claim_for(consumer, {}, generation=2))
+    set_provider_traits(services, provider=pool, generation=7, traits=[], origin=origin())
+    delete_trait(services, name="CUSTOM_FAST", origin=origin())
+    yield "a trait less"
+
+
+def test_every_kind_of_change_is_followed(
+    database_kind: DatabaseKind,
+    fresh_database: Callable[[DatabaseKind], str],
+    loads: list[Keeper],
+) -> None:
+    url = fresh_database(database_kind)
+    here, there = open_services(url), open_services(url)
+    here.keeper.current()
+    step_by_step = here.keeper
+    for what in changes(there):
+        anew = Keeper(here.store).current()
+        check_same(step_by_step.current(), anew)
+        assert step_by_step.current().class_ids == anew.class_ids, what
+        assert step_by_step.current().trait_ids == anew.trait_ids, what
+    assert loads.count(step_by_step) == 1
+    here.store.close()
+    there.store.close()
+
+
+def test_what_a_refused_name_was_is_known_once_it_exists(services: Services) -> None:
+    wish = CandidatesRequest((RequestGroup("", (("CUSTOM_GPU", 1),)),))
+    with pytest.raises(UnknownResourceClass):
+        find_candidates(services, wish)
+    create_resource_class(services, name="CUSTOM_GPU", origin=origin())
+    assert not find_candidates(services, wish).candidates
+
+
+def test_a_read_after_nothing_has_changed_asks_one_question(services: Services) -> None:
+    add_host(services, STOCK)
+    services.keeper.current()
+    asked: list[str] = []
+    read_lean = services.store.read_lean
+
+    def noted(sql: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return read_lean(sql, parameters)
+
+    services.store.read_lean = noted  # type: ignore[method-assign]
+    snapshot = services.keeper.current()
+    assert count_statements(services, services.keeper.current) == 0
+    assert services.keeper.current() is snapshot
+    assert len(asked) == 3
+
+
+def test_a_journal_that_does_not_reach_back_is_no_reason_to_miss_a_change(
+    services: Services, loads: list[Keeper]
+) -> None:
+    add_host(services, STOCK)
+    reader = Keeper(services.store)
+    reader.current()
+    host = add_host(services, STOCK)
+    add_host(services, STOCK)
+    services.store.run(
+        lambda tx: tx.execute(
+            text(
+                "DELETE FROM moorage_journal WHERE id <"
+                " (SELECT highest FROM (SELECT MAX(id) AS highest FROM moorage_journal) AS j)"
+            )
+        )
+    )
+    assert reader.current().positions.get(host) is not None
+    assert loads.count(reader) == 2
+
+
+def test_a_recount_of_the_totals_is_seen(services: Services) -> None:
+    host = add_host(services, STOCK)
+    assert found(services) == 1
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+    services.store.run(lambda tx: tx.execute(text("UPDATE moorage_usages SET used = 0")))
+    migrate.recount(services.store, at=now())
+    assert found(services) == 0
+
+
+def test_more_changes_than_are_worth_following_are_loaded(
+    services: Services, loads: list[Keeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "FOLLOWED_MIN", 2)
+    services.keeper.current()
+    for _ in range(3):
+        add_host(services, STOCK)
+    assert found(services) == 3
+    assert loads.count(services.keeper) == 2
+
+
+# Late numbers
+
+
+@contextmanager
+def open_transaction(services: Services) -> Iterator[tuple[Transaction, Connection]]:
+    """A transaction that stays open meanwhile, and is committed afterwards unless it is over."""
+    connection = services.store.writer.connect()
+    opened = connection.begin()
+    try:
+        yield (
+            Transaction(connection, services.store.dialect, services.store.memory),
+            connection,
+        )
+        if opened.is_active:
+            opened.commit()
+    finally:
+        connection.close()
+
+
+def id_of(services: Services, uuid: str) -> Any:
+    query = text("SELECT id FROM resource_providers WHERE uuid = :uuid")
+    return services.store.read(query, {"uuid": uuid})[0].id
+
+
+@servers
+def test_a_claim_that_commits_after_one_with_a_higher_number_is_not_missed(
     kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
 ) -> None:
     services = open_services(fresh_database(kind))
-    early = add_host(services, {"VCPU": Inventory(8)})
-    late = add_host(services, {"VCPU": Inventory(8)})
+    early, late = (add_host(services, {"VCPU": Inventory(8)}) for _ in range(2))
     assert found(services) == 2
-    slow = services.store.writer.connect()
-    opened = slow.begin()
-    tx = Transaction(slow, services.store.dialect, services.store.memory)
-    key = slow.execute(
-        text("SELECT id FROM resource_providers WHERE uuid = :uuid"), {"uuid": early}
-    ).scalar_one()
-    write_journal(tx, [Entry("allocation.set", early, (key,))], origin())
-    slow.execute(
-        text("UPDATE moorage_usages SET used = 1 WHERE resource_provider_id = :key"), {"key": key}
-    )
-    hold(services, claim_for(new_uuid(), {late: {"VCPU": 1}}))
-    assert found(services) == 1
-    opened.commit()
+    key = id_of(services, early)
+    with open_transaction(services) as (tx, _):
+        write_journal(tx, [Entry("allocation.set", early, (key,))], origin())
+        used = text("UPDATE moorage_usages SET used = 1 WHERE resource_provider_id = :key")
+        tx.execute(used, {"key": key})
+        hold(services, claim_for(new_uuid(), {late: {"VCPU": 1}}))
+        assert found(services) == 1
     assert found(services) == 0
-    slow.close()
     services.store.close()
+
+
+LATE: Sequence[tuple[str, str]] = (
+    ("inventory.set", "UPDATE inventories SET total = 4 WHERE resource_provider_id = :key"),
+    ("inventory.reshape", "DELETE FROM inventories WHERE resource_provider_id = :key"),
+    ("provider.update", "UPDATE resource_providers SET name = 'late' WHERE id = :key"),
+    (
+        "traits.set",
+        """INSERT INTO resource_provider_traits (trait_id, resource_provider_id)
+           SELECT MIN(id), :key FROM traits""",
+    ),
+)
+
+
+@servers
+@pytest.mark.parametrize(("change", "sql"), LATE, ids=[change for change, _ in LATE])
+def test_any_change_that_commits_after_one_with_a_higher_number_is_not_missed(
+    kind: DatabaseKind, change: str, sql: str, fresh_database: Callable[[DatabaseKind], str]
+) -> None:
+    services = open_services(fresh_database(kind))
+    early, late = (add_host(services, {"VCPU": Inventory(8)}) for _ in range(2))
+    services.keeper.current()
+    key = id_of(services, early)
+    with open_transaction(services) as (tx, _):
+        write_journal(tx, [Entry(change, early, (key,))], origin())
+        tx.execute(text(sql), {"key": key})
+        set_provider_traits(services, provider=late, generation=1, traits=[], origin=origin())
+        hold(services, claim_for(new_uuid(), {late: {"VCPU": 1}}))
+        check_same(services.keeper.current(), Keeper(services.store).current())
+    check_same(services.keeper.current(), Keeper(services.store).current())
+    services.store.close()
+
+
+@servers
+def test_the_number_of_a_change_that_was_rolled_back_is_forgotten_in_time(
+    kind: DatabaseKind,
+    fresh_database: Callable[[DatabaseKind], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    services = open_services(fresh_database(kind))
+    host = add_host(services, {"VCPU": Inventory(8)})
+    services.keeper.current()
+    with open_transaction(services) as (tx, connection):
+        write_journal(tx, [Entry("allocation.set", host, ())], origin())
+        connection.rollback()
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+    assert found(services) == 0
+    assert len(services.keeper._seen.gaps) == 1
+    started = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: started + GAP_AGE_S_MAX + 5)
+    assert found(services) == 0
+    assert not services.keeper._seen.gaps
+    services.store.close()
+
+
+# Many at once
+
+
+def test_whoever_waits_while_another_looks_shares_the_next_look(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_host(services, STOCK)
+    services.keeper.current()
+    begun, go_on = threading.Event(), threading.Event()
+    looks: list[int] = []
+    look = Keeper._look
+
+    def slow(keeper: Keeper) -> Snapshot:
+        looks.append(1)
+        begun.set()
+        go_on.wait(10)
+        return look(keeper)
+
+    monkeypatch.setattr(Keeper, "_look", slow)
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(services.keeper.current)
+        begun.wait(10)
+        others = [pool.submit(services.keeper.current) for _ in range(8)]
+        while services.keeper._lock.locked() and not all(other.running() for other in others):
+            time.sleep(0.001)
+        time.sleep(0.05)
+        go_on.set()
+        for waiting in (first, *others):
+            waiting.result()
+    assert len(looks) == 2
+
+
+WRITERS = 4
+ROUNDS = 12
+
+
+def told(snapshot: Snapshot, hosts: Iterable[ProviderUuid]) -> dict[ProviderUuid, int]:
+    """The units of VCPU in use on hosts that the snapshot has to know."""
+    used = {}
+    for host in hosts:
+        position = snapshot.positions.get(host)
+        assert position is not None
+        used[host] = snapshot.resources_of(position)["VCPU"][1]
+    return used
+
+
+def test_reads_hold_every_write_acknowledged_before_they_began(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
+) -> None:
+    url = fresh_database(database_kind)
+    here, there = open_services(url), open_services(url)
+    done = threading.Event()
+    seen_back: list[str] = []
+
+    def watch() -> None:
+        """A provider that was there once is there ever after: none is deleted here."""
+        known: set[str] = set()
+        while not done.is_set():
+            listed = {str(provider.uuid) for provider in list_providers(there, ProviderFilter())}
+            seen_back.extend(known - listed)
+            known = listed
+
+    def write(number: int) -> None:
+        source = random.Random(number)
+        used: dict[ProviderUuid, int] = {}
+        for round_number in range(ROUNDS):
+            if round_number % 3 == 0:
+                used[add_host(here, STOCK)] = 0
+            host = source.choice(list(used))
+            if used[host] < STOCK["VCPU"].total:
+                hold(here, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+                used[host] += 1
+            for services in (here, there):
+                assert told(services.keeper.current(), used) == used
+
+    watchers = [threading.Thread(target=watch) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    try:
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(write, range(WRITERS)))
+    finally:
+        done.set()
+        for watcher in watchers:
+            watcher.join()
+    assert not seen_back
+    check_same(here.keeper.current(), Keeper(here.store).current())
+    check_same(there.keeper.current(), Keeper(here.store).current())
+    here.store.close()
+    there.store.close()
+
+
+@servers
+def test_a_lost_connection_is_replaced(
+    kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
+) -> None:
+    services = open_services(fresh_database(kind))
+    add_host(services, {"VCPU": Inventory(8)})
+    assert found(services) == 1
+    assert found(services) == 1
+    end_connections(services, kind)
+    add_host(services, {"VCPU": Inventory(8)})
+    assert found(services) == 2
+    services.store.close()
+
+
+def end_connections(services: Services, kind: DatabaseKind) -> None:
+    """End all connections of the database but the one that does it."""
+    listed, end = {
+        DatabaseKind.POSTGRESQL: (
+            """SELECT pid AS id FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()""",
+            "SELECT pg_terminate_backend({})",
+        ),
+        DatabaseKind.MARIADB: (
+            """SELECT id FROM information_schema.processlist
+               WHERE db = database() AND id <> connection_id()""",
+            "KILL {}",
+        ),
+    }[kind]
+    with services.store.writer.connect() as connection:
+        for row in connection.execute(text(listed)).all():
+            connection.execute(text(end.format(row.id)))

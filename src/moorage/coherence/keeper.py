@@ -16,7 +16,8 @@ from moorage.candidates.rows import (
     UsageRow,
 )
 from moorage.candidates.snapshot import Snapshot
-from moorage.store.journal import GAP_AGE_S_MAX, NEWS_MAX, RECOUNT_KIND, News, read_news
+from moorage.coherence.watermark import Watermark
+from moorage.store.journal import NEWS_MAX, RECOUNT_KIND, News, read_news
 from moorage.store.pictures import Picture, ProviderRows, read_picture, read_usages
 from moorage.store.sql import UNDATED
 from moorage.store.store import Store
@@ -56,8 +57,7 @@ class Keeper:
         self._looks_begun = 0
         self._look_done = 0
         self._snapshot: Snapshot | None = None
-        self._mark = 0
-        self._gaps: dict[int, float] = {}
+        self._seen = Watermark(0, (), now_s=0.0)
 
     def current(self) -> Snapshot:
         """The providers with all changes that were committed before this call."""
@@ -75,8 +75,9 @@ class Keeper:
         snapshot = self._snapshot
         if snapshot is None:
             return self._load()
-        self._forget_gaps()
-        news = read_news(self._store, mark=self._mark, gaps=self._gaps)
+        if self._seen.gaps:
+            self._seen.note((), now_s=time.monotonic())
+        news = read_news(self._store, mark=self._seen.mark, gaps=self._seen.gaps)
         if not news:
             return snapshot
         return self._follow_claims(snapshot, news) or self._follow(snapshot) or self._load()
@@ -90,8 +91,7 @@ class Keeper:
             return mark, gaps, Snapshot.build(rows_from(picture.everyone(), *names))
 
         mark, gaps, snapshot = read_picture(self._store, read)
-        self._mark = mark
-        self._gaps = dict.fromkeys(gaps, time.monotonic())
+        self._seen = Watermark(mark, gaps, now_s=time.monotonic())
         return snapshot
 
     def _follow_claims(self, snapshot: Snapshot, news: list[News]) -> Snapshot | None:
@@ -105,28 +105,30 @@ class Keeper:
             if len(touched) > CLAIMED_MAX or not self._are_claims(news):
                 return None
             told = read_usages(self._store, touched) if touched else ((), ())
-            seen = {item.id for item in news}
-            mark = max(self._mark, *seen)
-            gaps = (self._gaps.keys() | set(range(self._mark + 1, mark))) - seen
-            later = read_news(self._store, mark=mark, gaps=gaps)
+            numbers = {item.id for item in news}
+            ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=time.monotonic())
+            ahead.note(numbers, now_s=time.monotonic())
+            later = read_news(self._store, mark=ahead.mark, gaps=ahead.gaps)
             if not later:
-                self._note_seen(seen)
+                self._seen.note(numbers, now_s=time.monotonic())
                 return with_usages(snapshot, *told)
             news = [*news, *later]
         return None
 
     def _are_claims(self, news: Sequence[News]) -> bool:
         """Whether the news follow the mark without a break, and are of nothing but claims."""
-        first = min((item.id for item in news if item.id > self._mark), default=self._mark + 1)
-        return first == self._mark + 1 and all(
-            item.kind.startswith(USAGE_KIND_PREFIX) for item in news
-        )
+        return self._is_next(news) and all(item.kind.startswith(USAGE_KIND_PREFIX) for item in news)
+
+    def _is_next(self, news: Sequence[News]) -> bool:
+        """Whether the first row past the mark is the very next one."""
+        mark = self._seen.mark
+        return min((item.id for item in news if item.id > mark), default=mark + 1) == mark + 1
 
     def _follow(self, snapshot: Snapshot) -> Snapshot | None:
         """The snapshot with what is new in the journal; None where it cannot be followed."""
 
         def read(picture: Picture) -> tuple[Sequence[News], Snapshot | None]:
-            news = picture.news(mark=self._mark, gaps=self._gaps)
+            news = picture.news(mark=self._seen.mark, gaps=self._seen.gaps)
             if not self._reaches_back(picture, news) or not can_follow(snapshot, news):
                 return news, None
             return news, follow(snapshot, picture, news)
@@ -134,7 +136,7 @@ class Keeper:
         news, followed = read_picture(self._store, read)
         if followed is None or followed.is_worn:
             return None
-        self._note_seen({item.id for item in news})
+        self._seen.note({item.id for item in news}, now_s=time.monotonic())
         return followed
 
     def _reaches_back(self, picture: Picture, news: Sequence[News]) -> bool:
@@ -142,22 +144,7 @@ class Keeper:
 
         Its newest row is never trimmed, so that a trimmed journal shows as a gap.
         """
-        first = next((item.id for item in news if item.id > self._mark), self._mark + 1)
-        return first == self._mark + 1 or picture.oldest() <= self._mark + 1
-
-    def _note_seen(self, numbers: set[int]) -> None:
-        now = time.monotonic()
-        highest = max([self._mark, *numbers])
-        for number in range(self._mark + 1, highest):
-            self._gaps[number] = now
-        for number in numbers:
-            self._gaps.pop(number, None)
-        self._mark = highest
-
-    def _forget_gaps(self) -> None:
-        if self._gaps:
-            oldest = time.monotonic() - GAP_AGE_S_MAX
-            self._gaps = {number: since for number, since in self._gaps.items() if since > oldest}
+        return self._is_next(news) or picture.oldest() <= self._seen.mark + 1
 
 
 def can_follow(snapshot: Snapshot, news: Sequence[News]) -> bool:
