@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from moorage.api.identity import Caller
+from moorage.api.kept import KeptDocuments
 from moorage.api.limits import Limits
 from moorage.api.microversions.contract import Contract
 from moorage.api.query import Query, parse_query
@@ -43,6 +44,7 @@ class Call:
     caller: Caller
     origin: Origin
     services: Services
+    kept: KeptDocuments
     limits: Limits
     mount: str
     host: str

@@ -17,6 +17,7 @@ import falcon
 from moorage.api.call import Call, Reply
 from moorage.api.errors import Problem, tell_refusal
 from moorage.api.identity import Caller, Identity
+from moorage.api.kept import KeptDocuments
 from moorage.api.limits import Limits
 from moorage.api.microversions.contract import (
     NEWEST,
@@ -98,6 +99,7 @@ class Pipeline:
     limits: Limits
     on_request: Callable[[RequestLog], None]
     on_fault: FaultHook
+    kept: KeptDocuments = field(default_factory=KeptDocuments)
     streams: Semaphore = field(default_factory=lambda: Semaphore(STREAMS_MAX))
 
     def __call__(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
@@ -249,6 +251,7 @@ class Pipeline:
                 at=self.services.clock(),
             ),
             services=self.services,
+            kept=self.kept,
             limits=self.limits,
             mount=environ.get("SCRIPT_NAME", ""),
             host=_host(environ),

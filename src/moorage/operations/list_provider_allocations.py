@@ -1,18 +1,22 @@
 """List what is held on a provider."""
 
-from moorage.domain.consumer import ProviderAllocations
+from moorage.domain.ids import ProviderId
 from moorage.domain.refusals import UnknownProvider
+from moorage.operations.look_up import look_up
 from moorage.operations.services import Services
-from moorage.store.holdings import read_provider_allocations
+from moorage.store.provider_allocations import HeldRows, read_held_on
+
+__all__ = ["HeldRows", "list_provider_allocations"]
 
 
-def list_provider_allocations(services: Services, provider: str) -> ProviderAllocations:
-    """All allocations on a provider.
+def list_provider_allocations(services: Services, provider: str) -> HeldRows:
+    """All allocations on a provider, with the generation that it had at the same moment.
 
     Raises:
         UnknownProvider
     """
-    found = read_provider_allocations(services.store, provider)
+    snapshot, position = look_up(services, provider)
+    found = read_held_on(services.store, ProviderId(int(snapshot.ids[position])))
     if found is None:
         raise UnknownProvider(provider)
     return found

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from moorage.domain.ids import Generation
-from moorage.domain.refusals import UnknownProvider
+from moorage.operations.look_up import look_up
 from moorage.operations.services import Services
-from moorage.store.associations import read_aggregates
 
 
 def show_aggregates(services: Services, provider: str) -> tuple[Generation, Sequence[str]]:
@@ -14,7 +13,5 @@ def show_aggregates(services: Services, provider: str) -> tuple[Generation, Sequ
     Raises:
         UnknownProvider
     """
-    found = read_aggregates(services.store, provider)
-    if found is None:
-        raise UnknownProvider(provider)
-    return found
+    snapshot, position = look_up(services, provider)
+    return snapshot.provider(position).generation, snapshot.aggregates_of(position)

@@ -1,9 +1,8 @@
 """Show a resource provider."""
 
 from moorage.domain.provider import Provider
-from moorage.domain.refusals import UnknownProvider
+from moorage.operations.look_up import look_up
 from moorage.operations.services import Services
-from moorage.store.providers import read_provider
 
 
 def show_provider(services: Services, uuid: str) -> Provider:
@@ -12,7 +11,5 @@ def show_provider(services: Services, uuid: str) -> Provider:
     Raises:
         UnknownProvider
     """
-    provider = read_provider(services.store, uuid)
-    if provider is None:
-        raise UnknownProvider(uuid)
-    return provider
+    snapshot, position = look_up(services, uuid)
+    return snapshot.provider(position)

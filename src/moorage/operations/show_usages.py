@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from moorage.domain.ids import Generation
-from moorage.domain.refusals import UnknownProvider
+from moorage.operations.look_up import look_up
 from moorage.operations.services import Services
-from moorage.store.inventories import read_usages
 
 
 def show_usages(services: Services, provider: str) -> tuple[Generation, Mapping[str, int]]:
@@ -14,7 +13,6 @@ def show_usages(services: Services, provider: str) -> tuple[Generation, Mapping[
     Raises:
         UnknownProvider
     """
-    found = read_usages(services.store, provider)
-    if found is None:
-        raise UnknownProvider(provider)
-    return found
+    snapshot, position = look_up(services, provider)
+    used = {name: used for name, (_, used) in snapshot.resources_of(position).items()}
+    return snapshot.provider(position).generation, used

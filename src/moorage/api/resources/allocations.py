@@ -1,10 +1,13 @@
 """Allocations: what a consumer holds, what is held on a provider, and claims to hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from orjson import dumps
 
 from moorage.api.bodies import BodyParser
 from moorage.api.call import NO_CONTENT, Call, Reply, reply_json
@@ -30,12 +33,15 @@ from moorage.domain.claim import ConsumerClaim
 from moorage.domain.consumer import ConsumerAllocations
 from moorage.domain.ids import ConsumerUuid, ProviderUuid
 from moorage.operations.claim import claim
-from moorage.operations.list_provider_allocations import list_provider_allocations
+from moorage.operations.list_provider_allocations import HeldRows, list_provider_allocations
 from moorage.operations.release import release
 from moorage.operations.show_allocations import show_allocations
 
 UNTYPED: Final = "unknown"
 """What a consumer without a type is said to be."""
+
+CONSUMERS_AT_ONCE: Final = 2_000
+"""Consumers in one piece of a long list."""
 
 Resources = Annotated[dict[ClassName, Amount], Meta(min_length=1)]
 
@@ -240,17 +246,29 @@ def handle_show_allocations(call: Call) -> Reply:
     return reply_json(allocations_document(held, call.contract), call.modified(modified_at))
 
 
+def render_held(held: HeldRows, contract: Contract) -> Iterator[bytes]:
+    """Everything held on a provider in pieces, which are made when they are read."""
+    texts: list[str] = []
+    comma = ""
+    for consumer, rows in groupby(held.rows, key=itemgetter(0)):
+        mine = list(rows)
+        amounts = ",".join([f'"{row.class_name}":{row.used}' for row in mine])
+        text = f'{dumps(consumer).decode()}:{{"resources":{{{amounts}}}'
+        if contract.checks_consumer_generation:
+            text += f',"consumer_generation":{mine[0].consumer_generation}'
+        texts.append(text + "}")
+        if len(texts) == CONSUMERS_AT_ONCE:
+            yield (comma + ",".join(texts)).encode()
+            texts, comma = [], ","
+    yield ((comma if texts else "") + ",".join(texts)).encode()
+
+
 def handle_list_provider_allocations(call: Call) -> Reply:
     """Everything held on a provider."""
     held = list_provider_allocations(call.services, call.path["uuid"])
-    shows_generation = call.contract.checks_consumer_generation
-    allocations: dict[str, dict[str, Any]] = {}
-    for consumer, (generation, resources) in held.resources.items():
-        allocations[consumer] = {"resources": dict(resources)}
-        if shows_generation:
-            allocations[consumer]["consumer_generation"] = generation
-    document = {"allocations": allocations, "resource_provider_generation": held.generation}
-    return reply_json(document, call.modified(held.modified_at or call.origin.at))
+    start = b'{"resource_provider_generation":%d,"allocations":{' % held.generation
+    pieces = chain([start], render_held(held, call.contract), [b"}}"])
+    return Reply(200, pieces, call.modified(held.modified_at or call.origin.at))
 
 
 def handle_claim(call: Call) -> Reply:

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
 from msgspec import UNSET, Struct, UnsetType
 
 from moorage.api.bodies import BodyParser
 from moorage.api.call import NO_CONTENT, Call, Reply, reply_json
+from moorage.api.kept import Dated
 from moorage.api.wire import (
     INTEGER,
     NAME_PATTERN,
@@ -24,6 +26,7 @@ from moorage.domain.refusals import UnknownInventory
 from moorage.operations.add_inventory import add_inventory
 from moorage.operations.delete_inventories import delete_inventories
 from moorage.operations.delete_inventory import delete_inventory
+from moorage.operations.look_up import look_up
 from moorage.operations.set_inventories import set_inventories
 from moorage.operations.show_inventories import show_inventories
 from moorage.operations.update_inventory import update_inventory
@@ -127,12 +130,18 @@ def _inventory_documents(inventories: Mapping[str, Inventory]) -> dict[str, Any]
     return {name: inventory_document(inventory) for name, inventory in inventories.items()}
 
 
-def _reply_inventories(shown: ProviderInventories, call: Call) -> Reply:
-    document = {
+_NO_INVENTORIES: Final = b'"inventories":{}}'
+
+
+def _document(shown: ProviderInventories) -> dict[str, Any]:
+    return {
         "resource_provider_generation": shown.generation,
         "inventories": _inventory_documents(shown.inventories),
     }
-    return reply_json(document, call.modified(_age(shown, call)))
+
+
+def _reply_inventories(shown: ProviderInventories, call: Call) -> Reply:
+    return reply_json(_document(shown), call.modified(_age(shown, call)))
 
 
 def _age(shown: ProviderInventories, call: Call) -> datetime | None:
@@ -154,7 +163,18 @@ def _reply_inventory(
 
 def handle_show_inventories(call: Call) -> Reply:
     """All inventories of a provider."""
-    return _reply_inventories(show_inventories(call.services, call.path["uuid"]), call)
+    provider = call.path["uuid"]
+    snapshot, position = look_up(call.services, provider)
+
+    def make() -> Dated:
+        shown = show_inventories(call.services, provider)
+        return orjson.dumps(_document(shown)), shown.modified_at
+
+    document, modified_at = call.kept.take(snapshot, position, "inventories", make)
+    if modified_at is None and not document.endswith(_NO_INVENTORIES):
+        # They are there, but older than the records of when.
+        modified_at = call.origin.at
+    return Reply(200, document, call.modified(modified_at))
 
 
 def handle_show_inventory(call: Call) -> Reply:

@@ -1,13 +1,15 @@
 """Resource providers: a collection with filters, and its members."""
 
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
 from typing import Annotated, Any, Final
 from uuid import uuid4
 
+import orjson
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from moorage.api.bodies import BodyParser
-from moorage.api.call import NO_CONTENT, Call, Reply, reply_json
+from moorage.api.call import NO_CONTENT, Call, Reply
 from moorage.api.judge import canonical_uuid, is_uuid_like
 from moorage.api.microversions.contract import Contract
 from moorage.api.query import (
@@ -23,7 +25,11 @@ from moorage.api.wire import STRING, UUID, an_object
 from moorage.domain.provider import Provider, ProviderFilter
 from moorage.operations.create_provider import create_provider
 from moorage.operations.delete_provider import delete_provider
-from moorage.operations.list_providers import list_providers
+from moorage.operations.list_providers import (
+    ListedProvider,
+    ProvidersFound,
+    list_providers,
+)
 from moorage.operations.show_provider import show_provider
 from moorage.operations.update_provider import update_provider
 
@@ -120,35 +126,60 @@ def parse_filter(query: Query, contract: Contract) -> ProviderFilter:
     )
 
 
-def provider_document(provider: Provider, call: Call) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def provider_words(contract: Contract, mount: str) -> str:
+    """The text of a provider, to be filled in.
+
+    With its uuid, its name in JSON and its generation; with its uuid for each link; and, where the
+    contract nests providers, with the uuids of its parent and its root in JSON.
+    """
+    href = orjson.dumps(f"{mount}/resource_providers/").decode()[:-1].replace("%", "%%") + "%s"
+    links = [f'{{"rel":"self","href":{href}"}}']
+    links += [f'{{"rel":"{name}","href":{href}/{name}"}}' for name in contract.provider_links]
+    tree = ',"parent_provider_uuid":%s,"root_provider_uuid":%s' if contract.nests_providers else ""
+    return f'{{"uuid":"%s","name":%s,"generation":%d,"links":[{",".join(links)}]{tree}}}'
+
+
+def provider_text(shown: Provider | ListedProvider, call: Call) -> str:
     """The provider as clients see it."""
-    href = f"{call.mount}/resource_providers/{provider.uuid}"
-    links = [{"rel": "self", "href": href}]
-    links += [{"rel": name, "href": f"{href}/{name}"} for name in call.contract.provider_links]
-    document = {
-        "uuid": provider.uuid,
-        "name": provider.name,
-        "generation": provider.generation,
-        "links": links,
-    }
-    if call.contract.nests_providers:
-        document["parent_provider_uuid"] = provider.parent_uuid
-        document["root_provider_uuid"] = provider.root_uuid
-    return document
+    contract = call.contract
+    links = (shown.uuid,) * (1 + len(contract.provider_links))
+    tree: tuple[str, ...] = ()
+    if contract.nests_providers:
+        parent = "null" if shown.parent_uuid is None else f'"{shown.parent_uuid}"'
+        tree = (parent, f'"{shown.root_uuid}"')
+    name = orjson.dumps(shown.name).decode()
+    words = provider_words(contract, call.mount)
+    return words % (shown.uuid, name, shown.generation, *links, *tree)
 
 
 def reply_provider(provider: Provider, call: Call) -> Reply:
-    return reply_json(provider_document(provider, call), call.modified(provider.modified_at))
+    return Reply(200, provider_text(provider, call).encode(), call.modified(provider.modified_at))
+
+
+def render_providers(found: ProvidersFound, call: Call) -> Iterator[bytes]:
+    """The listing in pieces, which are made when they are read."""
+    yield b'{"resource_providers":['
+    comma = ""
+    for part in found.parts():
+        yield (comma + ",".join([provider_text(shown, call) for shown in part])).encode()
+        comma = ","
+    yield b"]}"
+
+
+def _reply_few(providers: Sequence[Provider], call: Call) -> Reply:
+    newest = max((one.modified_at for one in providers), default=call.origin.at)
+    texts = ",".join([provider_text(one, call) for one in providers])
+    return Reply(200, f'{{"resource_providers":[{texts}]}}'.encode(), call.modified(newest))
 
 
 def handle_list_providers(call: Call) -> Reply:
     """The providers that meet every filter."""
     found = list_providers(call.services, parse_filter(call.query(), call.contract))
-    newest = max((provider.modified_at for provider in found), default=call.origin.at)
-    return reply_json(
-        {"resource_providers": [provider_document(provider, call) for provider in found]},
-        call.modified(newest),
-    )
+    if found.are_few:
+        return _reply_few(found.each(), call)
+    newest = found.modified_at or call.origin.at
+    return Reply(200, render_providers(found, call), call.modified(newest))
 
 
 def handle_show_provider(call: Call) -> Reply:
@@ -170,7 +201,7 @@ def handle_create_provider(call: Call) -> Reply:
     if not call.contract.created_provider_is_shown:
         return Reply(201, headers=(location,))
     headers = (location, *call.modified(provider.modified_at))
-    return reply_json(provider_document(provider, call), headers)
+    return Reply(200, provider_text(provider, call).encode(), headers)
 
 
 def handle_update_provider(call: Call) -> Reply:

@@ -3,19 +3,22 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+import orjson
 from msgspec import Struct
 
 from moorage.api.bodies import BodyParser
 from moorage.api.call import NO_CONTENT, Call, Reply, reply_json
 from moorage.api.errors import Problem
+from moorage.api.kept import Dated
 from moorage.api.query import Query, QueryJudge
 from moorage.api.wire import INTEGER, STRING, TraitName, an_object
 from moorage.operations.delete_provider_traits import delete_provider_traits
 from moorage.operations.delete_trait import delete_trait
 from moorage.operations.ensure_trait import ensure_trait
 from moorage.operations.list_traits import list_traits
+from moorage.operations.look_up import look_up
 from moorage.operations.set_provider_traits import set_provider_traits
 from moorage.operations.show_provider_traits import show_provider_traits
 from moorage.operations.show_trait import show_trait
@@ -129,17 +132,27 @@ def handle_delete_trait(call: Call) -> Reply:
     return NO_CONTENT
 
 
+def _document(generation: int, names: Sequence[str]) -> dict[str, Any]:
+    return {"traits": list(names), "resource_provider_generation": generation}
+
+
 def _reply_provider_traits(
     generation: int, names: Sequence[str], modified_at: datetime | None, call: Call
 ) -> Reply:
-    document = {"traits": list(names), "resource_provider_generation": generation}
-    return reply_json(document, call.modified(modified_at or call.origin.at))
+    return reply_json(_document(generation, names), call.modified(modified_at or call.origin.at))
 
 
 def handle_show_provider_traits(call: Call) -> Reply:
     """The traits of a provider."""
-    generation, names, modified_at = show_provider_traits(call.services, call.path["uuid"])
-    return _reply_provider_traits(generation, names, modified_at, call)
+    provider = call.path["uuid"]
+    snapshot, position = look_up(call.services, provider)
+
+    def make() -> Dated:
+        generation, names, modified_at = show_provider_traits(call.services, provider)
+        return orjson.dumps(_document(generation, names)), modified_at
+
+    document, modified_at = call.kept.take(snapshot, position, "traits", make)
+    return Reply(200, document, call.modified(modified_at or call.origin.at))
 
 
 def handle_set_provider_traits(call: Call) -> Reply:
