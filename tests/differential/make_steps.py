@@ -587,6 +587,8 @@ def furnish(draw: Draw, provider: str) -> list[Step]:
     target = f"/resource_providers/{provider}"
     now = ProviderGeneration(provider)
     classes = draw(st.lists(st.sampled_from(CLASSES), unique=True, max_size=3))
+    if not rarely(draw, 4):
+        classes = list(dict.fromkeys(["VCPU", *classes]))
     traits = draw(st.lists(st.sampled_from(TRAITS), unique=True, max_size=2))
     # A sharing provider below another is a failure upstream, which is known, so it is rarer.
     if rarely(draw, 4):
