@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moorage.candidates.answer import Candidate
 from moorage.candidates.filter import filter_providers
 from moorage.candidates.request import (
-    Candidate,
     CandidatesRequest,
     SearchRules,
     Strategy,

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from moorage.candidates.answer import CandidatesAnswer
 from moorage.candidates.request import (
-    CandidatesAnswer,
     CandidatesRequest,
     GroupPolicy,
     RequestGroup,
@@ -305,6 +305,24 @@ def test_a_random_sample_is_drawn_from_all_candidates() -> None:
         assert len(set(chosen)) == 5
         assert max(chosen) > 5
         assert chosen != sorted(chosen)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_random_sample_gives_each_root_the_same_chance(strategy: Strategy) -> None:
+    # The first root has five choices, the others one.
+    forest = [host(), *[child(0) for _ in range(5)]]
+    for _ in range(7):
+        forest += [host(), child(len(forest))]
+    roots = [number for number, node in enumerate(forest) if node.parent is None]
+    snapshot = snapshot_of(forest)
+    request = CandidatesRequest((group("_1", CUSTOM_VF=1),), limit=1)
+    rules = SearchRules(randomize=True, strategy=strategy)
+    drawn = dict.fromkeys(roots, 0)
+    for seed in range(400):
+        answer = find_candidates(snapshot, request, rules, random=np.random.default_rng(seed))
+        (run,) = answer.runs()
+        drawn[int(snapshot.roots[run.providers[0, 0]])] += 1
+    assert all(25 <= times <= 80 for times in drawn.values())
 
 
 def test_summaries_tell_only_about_the_candidates_that_were_kept() -> None:

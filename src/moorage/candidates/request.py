@@ -3,19 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from moorage.candidates.answer import Candidate, CandidatesAnswer, ProviderSummary
 from moorage.domain.ids import AggregateUuid, ProviderUuid
-
-__all__ = [
-    "Candidate",
-    "CandidatesAnswer",
-    "CandidatesRequest",
-    "GroupPolicy",
-    "ProviderSummary",
-    "RequestGroup",
-    "SearchRules",
-    "Strategy",
-]
 
 
 class GroupPolicy(Enum):

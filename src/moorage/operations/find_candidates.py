@@ -1,7 +1,8 @@
 """Find the ways in which a request for resources can be served."""
 
 from moorage.candidates import search
-from moorage.candidates.request import CandidatesAnswer, CandidatesRequest
+from moorage.candidates.answer import CandidatesAnswer
+from moorage.candidates.request import CandidatesRequest
 from moorage.operations.services import Services
 
 
