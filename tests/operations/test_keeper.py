@@ -379,6 +379,7 @@ def test_whoever_waits_while_another_looks_shares_the_next_look(
     assert len(looks) == 2
 
 
+WATCH_PAUSE_S = 0.005
 WRITERS = 4
 ROUNDS = 12
 
@@ -404,8 +405,9 @@ def test_reads_hold_every_write_acknowledged_before_they_began(
     def watch() -> None:
         """A provider that was there once is there ever after: none is deleted here."""
         known: set[str] = set()
-        while not done.is_set():
-            listed = {str(provider.uuid) for provider in list_providers(there, ProviderFilter())}
+        while not done.wait(WATCH_PAUSE_S):
+            found = list_providers(there, ProviderFilter())
+            listed = {provider.uuid for part in found.parts() for provider in part}
             seen_back.extend(known - listed)
             known = listed
 
@@ -422,16 +424,15 @@ def test_reads_hold_every_write_acknowledged_before_they_began(
             for services in (here, there):
                 assert told(services.keeper.current(), used) == used
 
-    watchers = [threading.Thread(target=watch) for _ in range(2)]
+    with ThreadPoolExecutor(2) as watching:
+        watchers = [watching.submit(watch) for _ in range(2)]
+        try:
+            with ThreadPoolExecutor(WRITERS) as pool:
+                list(pool.map(write, range(WRITERS)))
+        finally:
+            done.set()
     for watcher in watchers:
-        watcher.start()
-    try:
-        with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(write, range(WRITERS)))
-    finally:
-        done.set()
-        for watcher in watchers:
-            watcher.join()
+        watcher.result()
     assert not seen_back
     check_same(here.keeper.current(), Keeper(here.store).current())
     check_same(there.keeper.current(), Keeper(here.store).current())
