@@ -1,8 +1,11 @@
-"""Fixtures that every suite shares."""
+"""What every suite shares: fixtures, and that every run tries the same."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 from tests.support.databases import DatabaseKind, Databases
 
@@ -11,6 +14,14 @@ MARKERS = (
     "mariadb: needs MariaDB's server binaries",
     "slow: takes minutes; left to .ci/run",
 )
+
+# MOORAGE_EXPLORE=1 tries other examples in each run; what fails then is shrunk and kept.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", derandomize=False, deadline=None)
+settings.load_profile("explore" if os.environ.get("MOORAGE_EXPLORE") == "1" else "same")
+# Hypothesis also tries numbers and words that stand in those modules that happen to be loaded by
+# then, so that a test would try other examples in a worker of its own than after others.
+providers._get_local_constants = providers.Constants
 
 
 def pytest_configure(config: pytest.Config) -> None:

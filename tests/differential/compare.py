@@ -79,6 +79,15 @@ def shorten(detail: str) -> str:
     return " ".join(detail.split())
 
 
+def take_each_once(theirs: Answer) -> Answer:
+    """The same answer with no candidate twice."""
+    body = theirs.json
+    if theirs.status == 200:
+        found = {json.dumps(sort_lists(one)): one for one in body["allocation_requests"]}
+        body["allocation_requests"] = list(found.values())
+    return Answer(theirs.status, theirs.headers, json.dumps(body).encode())
+
+
 def sort_lists(part: Any) -> Any:
     """The same with every list in one order, and every number as a float.
 

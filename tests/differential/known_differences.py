@@ -1,4 +1,5 @@
-"""Every way in which Moorage answers differently from upstream on purpose.
+"""Every way in which Moorage answers differently from upstream on purpose, but for which candidates
+are found: corrections.py has those.
 
 docs/reference/differences.md carries the same list. A difference that no entry here explains fails
 the differential test.
@@ -8,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
 from tests.differential.steps import Request
 from tests.support.client import Answer
@@ -103,39 +103,6 @@ def _sharing_below_root(request: Request, ours: Answer, theirs: Answer, memory: 
     )
 
 
-def _amounts_added_up(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
-    if not _is_candidates(request) or ours.status != 200 or theirs.status != 200:
-        return False
-    asked: list[str] = []
-    for name, text in parse_qsl(request.query):
-        if name.startswith("resources"):
-            asked += {part.partition(":")[0] for part in text.split(",")}
-    if len(asked) == len(set(asked)):
-        return False
-    our_amounts, their_amounts = _amounts(ours.json), _amounts(theirs.json)
-    if "limit=" in request.query:
-        # The two may have chosen different ones.
-        return len(our_amounts) == len(their_amounts)
-    return sorted(our_amounts) == sorted(their_amounts)
-
-
-def _amounts(body: Any) -> list[str]:
-    """Who would give what class in each candidate, without the amounts."""
-    shapes = []
-    for candidate in body["allocation_requests"]:
-        allocations = candidate["allocations"]
-        pairs: Sequence[tuple[str, Any]]
-        if isinstance(allocations, dict):
-            pairs = list(allocations.items())
-        else:
-            pairs = [(part["resource_provider"]["uuid"], part) for part in allocations]
-        shapes.append(
-            str(sorted((provider, sorted(part["resources"])) for provider, part in pairs))
-            + str(sorted((candidate.get("mappings") or {}).items()))
-        )
-    return shapes
-
-
 def _not_a_number(request: Request, ours: Answer, theirs: Answer, memory: Memory) -> bool:
     return _upstream_errs(ours, theirs) and any(
         word in request.body for word in (b"NaN", b"Infinity", b"e400", b"e999")
@@ -228,13 +195,6 @@ KNOWN_DIFFERENCES: Sequence[Difference] = (
         "here every answer that depends on the microversion says so, for the sake of caches.",
         _vary_missing,
         part="header vary",
-    ),
-    Difference(
-        "amounts-added-up",
-        "Candidates with one class in two groups and a group_policy other than none: upstream adds "
-        "the amounts up across candidates (resources=PCPU:1,VGPU:1&resources1=PCPU:2 gives PCPU 7 "
-        "instead of 3); Moorage gives the sum of the groups that the provider serves.",
-        _amounts_added_up,
     ),
     Difference(
         "huge-amount",

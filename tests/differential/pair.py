@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
-from tests.differential.compare import list_differences, sort_lists
+from tests.differential.compare import list_differences, sort_lists, take_each_once
+from tests.differential.corrections import CORRECTIONS, Fault, without
 from tests.differential.known_differences import Memory, explain
 from tests.differential.steps import (
     ConsumerGeneration,
@@ -29,10 +30,14 @@ class Disagreement(AssertionError):
 
 @dataclass
 class Pair:
-    """Two services in the same state, and what was sent to both."""
+    """Two services in the same state, and what was sent to both.
+
+    ``theirs_here``: upstream on the same books, run by this process, so that it can be corrected.
+    """
 
     ours: Transport
     theirs: Transport
+    theirs_here: Transport
     sent: list[Request] = field(default_factory=list)
     explained: list[str] = field(default_factory=list)
     on_disagreement: Callable[["Pair", Request, Sequence[str]], None] = field(
@@ -63,8 +68,7 @@ class Pair:
             self._learn_uuid(request, ours, theirs)
         theirs = self._translate(theirs)
         self.on_answers(request, ours, theirs)
-        agree = self._agree_by_limit if _has_limit(request) else _agree
-        differences = agree(request, ours, theirs)
+        differences = self._compare(request, ours, theirs)
         self._memory.note(request, theirs)
         if not differences:
             return True
@@ -75,30 +79,39 @@ class Pair:
                 unexplained.append(line)
             else:
                 self.explained.append(known.name)
+        if unexplained and _finds_candidates(request, ours, theirs):
+            faults = self._find_faults(request, ours)
+            self.explained += [fault.name for fault in faults]
+            unexplained = [] if faults else unexplained
         if unexplained:
             self.on_disagreement(self, request, unexplained)
         # After a difference in a write's outcome, the two may hold different books.
         return request.method == "GET" or all(line.startswith("header") for line in differences)
 
-    def _agree_by_limit(self, request: Request, ours: Answer, theirs: Answer) -> list[str]:
-        """With a limit, which candidates come is not promised: as many, and each a true one."""
-        if ours.status != 200 or theirs.status != 200:
-            return list_differences(ours, theirs)
-        our_requests = ours.json["allocation_requests"]
-        their_requests = theirs.json["allocation_requests"]
-        if len(our_requests) != len(their_requests):
-            return [f"candidates: ours {len(our_requests)}, theirs {len(their_requests)}"]
-        pairs = [pair for pair in parse_qsl(request.query) if pair[0] != "limit"]
-        unlimited = Request(
-            "GET", f"/allocation_candidates?{urlencode(pairs)}", request.headers, b""
-        )
-        every = self._translate(_call(self.theirs, unlimited))
-        true_ones = sort_lists(every.json["allocation_requests"])
-        return [
-            f"candidate is none of theirs: {candidate}"
-            for candidate in sort_lists(our_requests)
-            if candidate not in true_ones
-        ]
+    def _compare(self, request: Request, ours: Answer, theirs: Answer) -> list[str]:
+        if _has_limit(request) and _finds_candidates(request, ours, theirs):
+            found = len(theirs.json["allocation_requests"])
+            every = self._translate(_call(self.theirs, _without_limit(request)))
+            return _compare_chosen(ours, every, found)
+        return list_differences(ours, theirs)
+
+    def _find_faults(self, request: Request, ours: Answer) -> Sequence[Fault]:
+        """The faults of upstream's but for which it would have answered as we did, if any."""
+        asked = _without_limit(request) if _has_limit(request) else request
+        for faults in CORRECTIONS:
+            with without(faults):
+                every = take_each_once(self._translate(_call(self.theirs_here, asked)))
+            if every.status != 200:
+                continue
+            found = len(every.json["allocation_requests"])
+            if _has_limit(request):
+                limit = int(dict(parse_qsl(request.query))["limit"])
+                differences = _compare_chosen(ours, every, min(found, limit))
+            else:
+                differences = list_differences(ours, every)
+            if not differences:
+                return faults
+        return ()
 
     def _generation_of(self, wanted: ProviderGeneration | ConsumerGeneration) -> int | None:
         client = Client(self.ours, microversion="1.39")
@@ -158,7 +171,7 @@ class InProcess:
                 over_wsgi(self._load_copy(subject, Path(directory)))
                 for subject in (Subject.MOORAGE, Subject.PEER)
             )
-            yield Pair(ours, theirs)
+            yield Pair(ours, theirs, theirs_here=theirs)
 
     def _make_template(self, subject: Subject) -> Path:
         home = self._directory / f"template-{subject.value}"
@@ -187,7 +200,9 @@ def served_pair(directory: Path) -> Iterator[Pair]:
         serve(Subject.MOORAGE, deployments[Subject.MOORAGE]) as ours,
         serve(Subject.PEER, deployments[Subject.PEER]) as theirs,
     ):
-        yield Pair(_as_localhost(ours), _as_localhost(theirs))
+        same_books = Deployment(directory / "here", deployments[Subject.PEER].database_url)
+        here = over_wsgi(load(Subject.PEER, same_books))
+        yield Pair(_as_localhost(ours), _as_localhost(theirs), theirs_here=here)
 
 
 def _as_localhost(server: Server) -> Transport:
@@ -208,9 +223,31 @@ def _call(transport: Transport, request: Request) -> Answer:
     return transport(request.method, request.target, request.headers, request.body)
 
 
-def _agree(request: Request, ours: Answer, theirs: Answer) -> list[str]:
-    return list_differences(ours, theirs)
-
-
 def _has_limit(request: Request) -> bool:
     return request.path == "/allocation_candidates" and "limit=" in request.query
+
+
+def _finds_candidates(request: Request, ours: Answer, theirs: Answer) -> bool:
+    return (
+        request.method == "GET"
+        and request.path == "/allocation_candidates"
+        and ours.status == theirs.status == 200
+    )
+
+
+def _without_limit(request: Request) -> Request:
+    pairs = [pair for pair in parse_qsl(request.query) if pair[0] != "limit"]
+    return Request("GET", f"/allocation_candidates?{urlencode(pairs)}", request.headers, b"")
+
+
+def _compare_chosen(ours: Answer, every: Answer, count: int) -> list[str]:
+    """With a limit, which candidates come is not promised: so many, and each one of ``every``."""
+    chosen = sort_lists(ours.json["allocation_requests"])
+    true_ones = sort_lists(every.json["allocation_requests"])
+    if len(chosen) != count:
+        return [f"candidates: ours {len(chosen)}, theirs {count}"]
+    return [
+        f"candidate is none of theirs: {candidate}"
+        for candidate in chosen
+        if candidate not in true_ones
+    ]
