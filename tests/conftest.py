@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
+from tests.support import ids
 from tests.support.databases import DatabaseKind, Databases
 
 MARKERS = (
@@ -15,9 +16,9 @@ MARKERS = (
     "slow: takes minutes; left to .ci/run",
 )
 
-# MOORAGE_EXPLORE=1 tries other examples in each run; what fails then is shrunk and kept.
-settings.register_profile("same", derandomize=True, database=None, deadline=None)
-settings.register_profile("explore", derandomize=False, deadline=None)
+# MOORAGE_EXPLORE=1 tries other examples in each run. Nothing hangs on how fast the machine is.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile("explore" if os.environ.get("MOORAGE_EXPLORE") == "1" else "same")
 # Hypothesis also tries numbers and words that stand in those modules that happen to be loaded by
 # then, so that a test would try other examples in a worker of its own than after others.
@@ -27,6 +28,11 @@ providers._get_local_constants = providers.Constants
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    ids.begin(item.nodeid)
 
 
 @pytest.fixture(scope="session")

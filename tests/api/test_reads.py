@@ -10,10 +10,10 @@ import pytest
 
 from moorage.api import kept
 from tests.support.app import load
-from tests.support.books import new_uuid
 from tests.support.client import Answer, Client, over_wsgi
 from tests.support.databases import DatabaseKind
 from tests.support.deployments import Deployment, Subject
+from tests.support.ids import new_uuid
 
 PROVIDERS = 12
 """More than are listed one by one."""

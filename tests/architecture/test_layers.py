@@ -1,8 +1,10 @@
 """The tree shows the architecture: who may import whom, and what may be named where."""
 
 import ast
+import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,23 @@ def test_every_layer_imports_only_what_lies_below_it(
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "src"))
     monkeypatch.chdir(ROOT)
-    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    with kept_loggers():
+        status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     assert status == 0, capsys.readouterr().out
+
+
+@contextmanager
+def kept_loggers() -> Iterator[None]:
+    """Import-linter silences every other logger of the process when it sets up its own."""
+    silent = [logger for logger in loggers() if logger.disabled]
+    yield
+    for logger in loggers():
+        logger.disabled = logger in silent
+
+
+def loggers() -> list[logging.Logger]:
+    known = logging.Logger.manager.loggerDict.values()
+    return [logger for logger in known if isinstance(logger, logging.Logger)]
 
 
 def files(*, outside: tuple[str, ...] = (), within: tuple[str, ...] = ("",)) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.badinput.odd import PROVIDER
 from tests.support.client import Client
-from tests.support.world import new_uuid
+from tests.support.ids import new_uuid
 
 CONSUMER = "cccccccc-0000-4000-8000-000000000000"
 AGGREGATE = "eeeeeeee-0000-4000-8000-000000000000"

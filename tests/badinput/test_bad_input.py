@@ -19,7 +19,8 @@ from tests.support.deployments import Deployment, choose_subject
 from tests.support.servers import Server, serve
 from tests.support.world import World
 
-ANSWER_S_MAX = 2.0
+ANSWER_S_MAX = 30.0
+"""Work that grows with the square of a request takes minutes; a busy machine does not."""
 SECRETS = (b"Traceback", b"sqlalchemy", b"[SQL:", b"psycopg", b"pymysql")
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-GIVE_UP_S = 10.0
+GIVE_UP_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import STOP_S_MAX
+
 
 class CommandFailed(AssertionError):
     """A command ended with a status other than 0."""
@@ -64,4 +66,4 @@ class CommandLine:
     def end(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(STOP_S_MAX)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.command_line import CommandLine, make_environment
+from tests.support.ids import new_uuid
 from tests.support.servers import Server
-from tests.support.world import new_uuid
 
 NEWEST = "1.39"
 

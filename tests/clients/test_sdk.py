@@ -6,8 +6,8 @@ from openstack import exceptions
 from openstack.connection import Connection
 from openstack.placement.v1.resource_provider import ResourceProvider
 
+from tests.support.ids import new_uuid
 from tests.support.servers import Server
-from tests.support.world import new_uuid
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

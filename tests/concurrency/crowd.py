@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.client import Answer, Client
+from tests.support.ids import new_uuid
 from tests.support.servers import Server
-from tests.support.world import new_uuid
 
 SEED = 17
+READY_S_MAX = 120.0
+STUCK_S = 120.0
 
 
 @dataclass
@@ -52,7 +54,7 @@ def run_crowd(
         try:
             # A connection each, before they start together.
             member.client.get("/")
-            ready.wait(30)
+            ready.wait(READY_S_MAX)
             act(member)
         except BaseException as trouble:
             troubles.append(trouble)
@@ -67,14 +69,35 @@ def run_crowd(
     return sum((member.told for member in members), Counter())
 
 
-def run_crowd_for(
-    server: Server, size: int, seconds: float, act: Callable[[Member], None]
+def run_crowd_times(
+    server: Server, size: int, count: int, act: Callable[[Member], None]
 ) -> Counter[int]:
-    """The same, with every member acting again and again until the time is over."""
+    """The same, with every member acting so many times."""
+
+    def keep_acting(member: Member) -> None:
+        for _ in range(count):
+            act(member)
+
+    return run_crowd(server, size, keep_acting)
+
+
+def run_crowd_for(
+    server: Server,
+    size: int,
+    seconds: float,
+    act: Callable[[Member], None],
+    *,
+    enough: Callable[[], bool] = lambda: True,
+) -> Counter[int]:
+    """The same, with every member acting until the time is over, and what was waited for is there.
+
+    For what goes on meanwhile elsewhere; ``run_crowd_times`` does the same work on every machine.
+    """
     deadline = time.monotonic() + seconds
 
     def keep_acting(member: Member) -> None:
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or not enough():
+            assert time.monotonic() < deadline + STUCK_S
             act(member)
 
     return run_crowd(server, size, keep_acting)

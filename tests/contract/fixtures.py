@@ -15,7 +15,8 @@ from tests.contract.stage import STAGE
 from tests.support.app import load
 from tests.support.client import Client, over_wsgi
 from tests.support.deployments import Deployment, Option
-from tests.support.world import World, new_uuid
+from tests.support.ids import new_uuid
+from tests.support.world import World
 
 SHARING = "MISC_SHARES_VIA_AGGREGATE"
 

@@ -13,7 +13,14 @@ import pytest
 
 from tests.support.client import Client, over_http
 from tests.support.deployments import Deployment, Option, Subject
-from tests.support.processes import Running, find_free_port, start, wait_until
+from tests.support.processes import (
+    COMMAND_S_MAX,
+    STOP_S_MAX,
+    Running,
+    find_free_port,
+    start,
+    wait_until,
+)
 
 SECRET = "s3cr3t-of-the-database"
 COMMAND = (sys.executable, "-m", "moorage")
@@ -28,7 +35,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=COMMAND_S_MAX,
         stdin=subprocess.DEVNULL,
         env=ENVIRONMENT | environment,
     )
@@ -133,7 +140,7 @@ def test_a_second_service_does_not_start_on_the_same_port(served: Served, tmp_pa
 def test_it_stops_when_told_to(tmp_path: Path) -> None:
     served = serve(tmp_path)
     served.running.process.send_signal(signal.SIGTERM)
-    assert served.running.process.wait(20) == 0
+    assert served.running.process.wait(STOP_S_MAX) == 0
     assert served.lines()[-1]["event"] == "stopped"
     assert not answers(served.client)
 
@@ -204,7 +211,7 @@ def test_the_application_for_other_servers_does_not_tell_it_either(tmp_path: Pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=COMMAND_S_MAX,
         env=ENVIRONMENT
         | configure(tmp_path)
         | {"OS_PLACEMENT_DATABASE__CONNECTION": f"postgresql://u:{SECRET}@127.0.0.1:1/d"},

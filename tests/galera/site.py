@@ -16,11 +16,12 @@ from tests.support.books import find_faults, open_services
 from tests.support.client import Answer, Client
 from tests.support.deployments import Deployment, Subject
 from tests.support.galera import GaleraCluster
+from tests.support.ids import new_uuid
 from tests.support.servers import REPOSITORY, Server, serve
-from tests.support.world import World, new_uuid
+from tests.support.world import World
 
 NEWEST = "1.39"
-UPGRADE_S_MAX = 60
+UPGRADE_S_MAX = 300
 
 
 @dataclass(frozen=True)

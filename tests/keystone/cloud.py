@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.support.client import Answer, Client
+from tests.support.ids import new_uuid
 from tests.support.keystone import DOMAIN, Account, Keystone
 from tests.support.servers import Server
-from tests.support.world import new_uuid
 
 KEYSTONE_TOKEN: Final = re.compile(r"gAAAA[A-Za-z0-9_-]{20,}")
 """What a fernet token looks like, from its version and the high bytes of its time on."""

@@ -11,15 +11,16 @@ from tests.keystone.conftest import TOKEN_CACHE_S, deploy_behind, read_log
 from tests.support.client import Client
 from tests.support.databases import Databases
 from tests.support.deployments import Subject, choose_subject
+from tests.support.ids import new_uuid
 from tests.support.keystone import DOMAIN
 from tests.support.processes import find_free_port
 from tests.support.servers import serve
-from tests.support.world import World, new_uuid
+from tests.support.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 PROVIDERS = "/resource_providers"
-SLOWNESS_S_MAX = 5.0
+SLOWNESS_S_MAX = 60.0
 """What a busy machine may add to a time that was promised."""
 
 

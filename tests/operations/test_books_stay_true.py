@@ -25,10 +25,10 @@ from tests.support.books import (
     claim_for,
     find_faults,
     hold,
-    new_uuid,
     open_services,
     origin,
 )
+from tests.support.ids import new_uuid
 
 CLASSES = ("VCPU", "MEMORY_MB", "DISK_GB")
 CASES = int(os.environ.get("MOORAGE_CASES", "40"))

@@ -44,12 +44,12 @@ from tests.support.books import (
     claim_for,
     count_statements,
     hold,
-    new_uuid,
     now,
     open_services,
     origin,
 )
 from tests.support.databases import DatabaseKind
+from tests.support.ids import new_uuid
 
 WISH = CandidatesRequest((RequestGroup("", (("VCPU", 8),)),))
 STOCK = {"VCPU": Inventory(8), "MEMORY_MB": Inventory(1024)}
@@ -350,6 +350,9 @@ def test_the_number_of_a_change_that_was_rolled_back_is_forgotten_in_time(
 # Many at once
 
 
+STUCK_S = 120
+
+
 def test_whoever_waits_while_another_looks_shares_the_next_look(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,17 +365,30 @@ def test_whoever_waits_while_another_looks_shares_the_next_look(
     def slow(keeper: Keeper) -> Snapshot:
         looks.append(1)
         begun.set()
-        go_on.wait(10)
+        assert go_on.wait(STUCK_S)
         return look(keeper)
 
+    lock = services.keeper._lock
+    came = threading.Semaphore(0)
+
+    class ToldOf:
+        """The keeper's lock, which tells when somebody comes to it."""
+
+        def __enter__(self) -> None:
+            came.release()
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
     monkeypatch.setattr(Keeper, "_look", slow)
+    monkeypatch.setattr(services.keeper, "_lock", ToldOf())
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(services.keeper.current)
-        begun.wait(10)
+        assert begun.wait(STUCK_S)
         others = [pool.submit(services.keeper.current) for _ in range(8)]
-        while services.keeper._lock.locked() and not all(other.running() for other in others):
-            time.sleep(0.001)
-        time.sleep(0.05)
+        for _ in (first, *others):
+            assert came.acquire(timeout=STUCK_S)
         go_on.set()
         for waiting in (first, *others):
             waiting.result()

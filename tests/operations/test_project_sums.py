@@ -32,11 +32,11 @@ from tests.support.books import (
     claim_for,
     count_statements,
     hold,
-    new_uuid,
     open_services,
     origin,
 )
 from tests.support.databases import DatabaseKind
+from tests.support.ids import new_uuid
 
 CASES = int(os.environ.get("MOORAGE_CASES", "40"))
 CLASSES = ("VCPU", "MEMORY_MB", "CUSTOM_OLD")

@@ -24,9 +24,9 @@ from tests.support.books import (
     claim_for,
     count_statements,
     hold,
-    new_uuid,
     origin,
 )
+from tests.support.ids import new_uuid
 
 STOCK = {"VCPU": Inventory(10_000), "MEMORY_MB": Inventory(1_000_000)}
 WISH = CandidatesRequest((RequestGroup("", (("VCPU", 1),)),), limit=1)

@@ -15,7 +15,6 @@ from tests.support.books import (
     claim_for,
     find_faults,
     hold,
-    new_uuid,
     now,
     open_services,
     services_on,
@@ -23,6 +22,7 @@ from tests.support.books import (
 from tests.support.client import Client, over_wsgi
 from tests.support.databases import DatabaseKind
 from tests.support.deployments import Deployment, Subject
+from tests.support.ids import new_uuid
 
 HOST = "6a1f0d4e-7c1c-4d7e-9a55-0a3f5d3b9c01"
 INSTANCE = "0f2cbb7e-2e0c-4f0a-8f0e-3c4b0f9a7d02"

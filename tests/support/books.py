@@ -1,6 +1,5 @@
 """Operations on a real database, without HTTP: for tests of the store and the operations."""
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from moorage.operations.services import Rules, Services
 from moorage.operations.set_inventories import set_inventories
 from moorage.store import migrate
 from moorage.store.store import Store
+from tests.support.ids import new_uuid
 
 ABSENTEE = Absentee("absent-project", "absent-user")
 
@@ -32,11 +32,7 @@ def now() -> datetime:
 
 
 def origin() -> Origin:
-    return Origin(f"req-{uuid.uuid4()}", None, "project", "user", now())
-
-
-def new_uuid() -> str:
-    return str(uuid.uuid4())
+    return Origin(f"req-{new_uuid()}", None, "project", "user", now())
 
 
 def open_services(url: str, *, upgrade: bool = True) -> Services:

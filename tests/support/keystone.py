@@ -14,6 +14,7 @@ from pathlib import Path
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 
+from tests.support.ids import new_uuid
 from tests.support.processes import (
     Running,
     StartFailed,
@@ -22,7 +23,6 @@ from tests.support.processes import (
     start,
     wait_until,
 )
-from tests.support.world import new_uuid
 
 HOST = "127.0.0.1"
 DOMAIN = "default"

@@ -1,10 +1,10 @@
 """Building a small cloud through the REST API: providers, what they have, and who holds it."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.support.client import Answer, Client
+from tests.support.ids import new_uuid
 
 # The oldest version whose allocations can create a consumer with project, user and a stated
 # generation; consumers made here carry no type, as before 1.38.
@@ -87,10 +87,6 @@ class World:
         }
         expect(self._client.at(CLAIM_VERSION).put(f"/allocations/{consumer}", body))
         return consumer
-
-
-def new_uuid() -> str:
-    return str(uuid.uuid4())
 
 
 def expect(answer: Answer) -> Answer:
