@@ -18,7 +18,7 @@ from tests.support.ids import new_uuid
 PROVIDERS = 12
 """More than are listed one by one."""
 
-AGGREGATES = [new_uuid() for _ in range(3)]
+AGGREGATES = [f"eeeeeeee-0000-4000-8000-00000000000{number}" for number in range(3)]
 TRAITS = ["HW_CPU_X86_AVX", "CUSTOM_FAST", "CUSTOM_RED"]
 STEPS = 40
 # These are as old as their request, which differs.

@@ -19,6 +19,9 @@ from tests.support.deployments import Deployment, choose_subject
 from tests.support.servers import Server, serve
 from tests.support.world import World
 
+# The server of this file is started once, not once for each worker of the run.
+pytestmark = pytest.mark.xdist_group("bad-input")
+
 ANSWER_S_MAX = 30.0
 """Work that grows with the square of a request takes minutes; a busy machine does not."""
 SECRETS = (b"Traceback", b"sqlalchemy", b"[SQL:", b"psycopg", b"pymysql")

@@ -12,7 +12,7 @@ from moorage.domain.inventory import Inventory
 from moorage.domain.provider import ProviderFilter
 from tests.candidates.forest import AGGREGATES, CLASSES, TRAITS, Node, uuid_of
 
-CASES_DEFAULT: Final = 250
+CASES_DEFAULT: Final = 100
 CASES: Final = int(os.environ.get("MOORAGE_CASES", str(CASES_DEFAULT)))
 NODES_MAX: Final = 9
 DEPTH_MAX: Final = 3

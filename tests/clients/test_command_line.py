@@ -9,7 +9,11 @@ import pytest
 
 from tests.clients.command_line import CommandLine, make_environment
 from tests.support.ids import new_uuid
+from tests.support.processes import COMMAND_S_MAX
 from tests.support.servers import Server
+
+# The server of this file is started once, not once for each worker of the run.
+pytestmark = pytest.mark.xdist_group("command-line")
 
 NEWEST = "1.39"
 
@@ -28,7 +32,7 @@ def test_the_program_itself_talks_to_the_service(server: Server) -> None:
         text=True,
         env=make_environment(server.url),
         check=True,
-        timeout=60,
+        timeout=COMMAND_S_MAX,
     )
     assert "VCPU" in finished.stdout.split()
 

@@ -9,7 +9,8 @@ from openstack.placement.v1.resource_provider import ResourceProvider
 from tests.support.ids import new_uuid
 from tests.support.servers import Server
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+# The server of this file is started once, not once for each worker of the run.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("sdk")]
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,9 @@ from tests.support.ids import new_uuid
 from tests.support.servers import Server, serve
 from tests.support.world import World
 
+# The server of this file is started once, not once for each worker of the run.
+pytestmark = pytest.mark.xdist_group("concurrency")
+
 WORKERS = 3
 CROWD_SIZE = 10
 ACTS = 24

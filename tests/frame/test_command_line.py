@@ -22,6 +22,9 @@ from tests.support.processes import (
     wait_until,
 )
 
+# The server of this file is started once, not once for each worker of the run.
+pytestmark = pytest.mark.xdist_group("own-command-line")
+
 SECRET = "s3cr3t-of-the-database"
 COMMAND = (sys.executable, "-m", "moorage")
 ENVIRONMENT = {

@@ -31,7 +31,7 @@ from tests.support.books import (
 from tests.support.ids import new_uuid
 
 CLASSES = ("VCPU", "MEMORY_MB", "DISK_GB")
-CASES = int(os.environ.get("MOORAGE_CASES", "40"))
+CASES = int(os.environ.get("MOORAGE_CASES", "20"))
 
 consumers = st.integers(0, 3)
 hosts = st.integers(0, 2)

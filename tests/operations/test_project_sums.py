@@ -38,7 +38,7 @@ from tests.support.books import (
 from tests.support.databases import DatabaseKind
 from tests.support.ids import new_uuid
 
-CASES = int(os.environ.get("MOORAGE_CASES", "40"))
+CASES = int(os.environ.get("MOORAGE_CASES", "15"))
 CLASSES = ("VCPU", "MEMORY_MB", "CUSTOM_OLD")
 PROJECTS = ("p1", "p2", "p3")
 USERS = ("u1", "u2")
