@@ -76,8 +76,9 @@ def first_of(runs: Iterable[Run], count: int | None) -> Iterator[Run]:
         if count is None:
             yield run
             continue
-        yield Run(run.form, run.providers[:count])
-        count -= min(count, run.providers.shape[0])
+        found = run.providers.shape[0]
+        yield run if found <= count else Run(run.form, run.providers[:count])
+        count -= min(count, found)
         if not count:
             return
 
