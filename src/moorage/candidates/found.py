@@ -1,12 +1,14 @@
 """From the choices around anchors to candidates: runs of positions, many rows at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from moorage.candidates.anchors import Anchor, Local, Solution
+from moorage.candidates.anchors import Anchor, Batch, Local, Solution
 from moorage.candidates.answer import Amounts, Form, Run
 from moorage.candidates.columns import IndexArray, Mask
 from moorage.candidates.groups import Plan
@@ -17,6 +19,18 @@ ROWS_MAX: Final = 8_192
 
 Part = tuple[Anchor, int, Sequence[Local]]
 """Some choices for an anchor: which number the first has in the solution, and what they are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Candidates that are being made: for each its providers by slot, and the number of its form.
+
+    ``ends``: for each anchor where its candidates end.
+    """
+
+    ends: NDArray[np.intp]
+    rows: IndexArray
+    forms: IndexArray
 
 
 class Assembly:
@@ -42,45 +56,89 @@ class Assembly:
 
     def runs(self, parts: Sequence[Part]) -> Iterator[Run]:
         """The candidates of these choices in their order, without those that were made before."""
-        counts = [len(choices) for _, _, choices in parts]
-        ends = np.cumsum(counts)
-        rows = np.empty((int(ends[-1]), len(self._plan.slots)), dtype=np.int32)
-        forms = np.empty(rows.shape[0], dtype=np.int32)
+        table = self._table([len(choices) for _, _, choices in parts])
         alike: dict[tuple[Solution, int, int], list[int]] = {}
         for at, (anchor, first, choices) in enumerate(parts):
             alike.setdefault((anchor.solution, first, len(choices)), []).append(at)
-        for (solution, _, count), which in alike.items():
-            choices = parts[which[0]][2]
-            places = (ends[which] - count)[:, None] + np.arange(count)
-            members = solution.shape.members[[parts[at][0].row for at in which]]
-            lenders = np.broadcast_to(solution.lenders, (len(which), solution.lenders.size))
-            chosen = np.fromiter(chain.from_iterable(choices), dtype=np.int32)
-            chosen = chosen.reshape(count, -1)
-            rows[places] = np.hstack([members, lenders])[:, chosen]
-            forms[places] = self._forms_of(chosen)
-        if self._is_sharing is not None:
-            kept = self._unseen(rows)
-            rows, forms = rows[kept], forms[kept]
-        yield from self._split(rows, forms)
+        for (solution, _, _), at_places in alike.items():
+            which = np.array(at_places)
+            members = solution.shape.members[[parts[at][0].row for at in at_places]]
+            lenders = np.broadcast_to(solution.lenders, (which.size, solution.lenders.size))
+            self._fill(table, which, np.hstack([members, lenders]), parts[at_places[0]][2])
+        yield from self._split(table)
 
-    def _unseen(self, rows: IndexArray) -> list[int]:
-        """The rows that are no repetition.
+    def runs_of(self, batch: Batch, found: Sequence[Sequence[Local]]) -> Iterator[Run]:
+        """The same for many anchors; ``found`` are all choices of each of their solutions."""
+        table = self._table(np.array([len(choices) for choices in found])[batch.which])
+        alike: dict[Hashable, list[int]] = {}
+        for number, (solution, choices) in enumerate(zip(batch.solutions, found, strict=True)):
+            key = id(solution.shape), solution.lenders.size, *choices
+            alike.setdefault(key, []).append(number)
+        groups = np.empty(len(found), dtype=np.intp)
+        for group, numbers in enumerate(alike.values()):
+            groups[numbers] = group
+        group_of = groups[batch.which]
+        for group, numbers in enumerate(alike.values()):
+            first = batch.solutions[numbers[0]]
+            which = np.flatnonzero(group_of == group)
+            lenders = np.empty((len(found), first.lenders.size), dtype=np.int32)
+            lenders[numbers] = [batch.solutions[number].lenders for number in numbers]
+            members = first.shape.members[batch.rows[which]]
+            local = np.hstack([members, lenders[batch.which[which]]])
+            self._fill(table, which, local, found[numbers[0]])
+        yield from self._split(table)
+
+    def _table(self, counts: Sequence[int] | NDArray[np.intp]) -> Table:
+        ends = np.cumsum(counts)
+        size = int(ends[-1])
+        rows = np.empty((size, len(self._plan.slots)), dtype=np.int32)
+        return Table(ends, rows, np.empty(size, dtype=np.int32))
+
+    def _fill(
+        self,
+        table: Table,
+        which: NDArray[np.intp],
+        local: IndexArray,
+        choices: Sequence[Local],
+    ) -> None:
+        """Enter the candidates of some anchors with equal choices.
+
+        ``which``: the places of the anchors; ``local``: for each the providers that its layout
+        numbers.
+        """
+        if not choices:
+            return
+        chosen = np.fromiter(chain.from_iterable(choices), dtype=np.int32)
+        chosen = chosen.reshape(len(choices), -1)
+        places = (table.ends[which] - len(choices))[:, None] + np.arange(len(choices))
+        table.rows[places] = local[:, chosen]
+        table.forms[places] = self._forms_of(chosen)
+
+    def _unseen(self, table: Table) -> Table:
+        """The candidates that are no repetition.
 
         Around two anchors the same choice is found only if all its providers are shared.
         """
         assert self._is_sharing is not None
-        kept = []
-        shared_by_all: list[bool] = np.all(self._is_sharing[rows], axis=1).tolist()
-        for at, shared in enumerate(shared_by_all):
-            if shared:
-                key = tuple(rows[at].tolist())
-                if key in self._seen:
-                    continue
-                self._seen.add(key)
-            kept.append(at)
-        return kept
+        shared_by_all = np.flatnonzero(np.all(self._is_sharing[table.rows], axis=1)).tolist()
+        repeated = []
+        for at in shared_by_all:
+            key = tuple(table.rows[at].tolist())
+            if key in self._seen:
+                repeated.append(at)
+            self._seen.add(key)
+        if not repeated:
+            return table
+        return Table(
+            table.ends,
+            np.delete(table.rows, repeated, axis=0),
+            np.delete(table.forms, repeated),
+        )
 
-    def _split(self, rows: IndexArray, forms: IndexArray) -> Iterator[Run]:
+    def _split(self, table: Table) -> Iterator[Run]:
+        if self._is_sharing is not None:
+            table = self._unseen(table)
+        rows, forms = table.rows, table.forms
         if not forms.size:
             return
         starts = np.flatnonzero(np.diff(forms, prepend=-1)).tolist()
