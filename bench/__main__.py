@@ -38,9 +38,10 @@ def main(
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of one turn.")] = 5,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 2,
-    hosts: Annotated[int, typer.Option(help="Hosts of the flat and sharing fleets.")] = 1000,
-    consumers: Annotated[int, typer.Option(help="Instances on the flat fleet.")] = 2000,
-    trees: Annotated[int, typer.Option(help="Trees of the nested fleet, 7 providers each.")] = 100,
+    hosts: Annotated[int, typer.Option(help="Hosts of the flat fleet.")] = 10_000,
+    consumers: Annotated[int, typer.Option(help="Instances on the flat fleet.")] = 10_000,
+    trees: Annotated[int, typer.Option(help="Trees of the nested fleet, 7 providers each.")] = 1000,
+    diskless: Annotated[int, typer.Option(help="Hosts of the sharing fleet.")] = 1000,
     pools: Annotated[int, typer.Option(help="Pools of the sharing fleet.")] = 20,
     crowd: Annotated[int, typer.Option(help="Consumers on the crowded provider.")] = 100_000,
     check: Annotated[
@@ -48,6 +49,10 @@ def main(
     ] = False,
     record: Annotated[bool, typer.Option(help="Add the figures to bench/history/.")] = False,
     alone: Annotated[bool, typer.Option(help="Moorage without upstream.")] = False,
+    copy_fleet: Annotated[
+        bool,
+        typer.Option(help="Copy Moorage's tables to upstream, rather than ask it 40,000 times."),
+    ] = False,
     profile: Annotated[
         Path | None, typer.Option(help="Directory for py-spy's stacks; implies --alone.")
     ] = None,
@@ -59,7 +64,9 @@ def main(
         raise typer.BadParameter(str(error)) from None
     if check and not only:
         workloads = [workload for workload in workloads if workload.name in BUDGETS]
-    sizes = Sizes(hosts=hosts, consumers=consumers, trees=trees, pools=pools, crowd=crowd)
+    sizes = Sizes(
+        hosts=hosts, consumers=consumers, trees=trees, diskless=diskless, pools=pools, crowd=crowd
+    )
     pace = Pace(seconds, rounds)
     misses: list[str] = []
     kinds = database or [DatabaseKind.POSTGRESQL]
@@ -67,7 +74,10 @@ def main(
         raise typer.BadParameter("both contestants need a database server: postgresql or mariadb")
     for kind in kinds:
         stacks = Profile(profile / kind.value) if profile else None
-        run = _Run(kind, sizes, pace, alone=alone or profile is not None, profile=stacks)
+        run = _Run(
+            kind, sizes, pace,
+            alone=alone or profile is not None, copies=copy_fleet, profile=stacks,
+        )  # fmt: skip
         try:
             run.measure_all(workloads)
         finally:
@@ -80,7 +90,7 @@ def main(
             for miss in find_misses(workload.name, figures)
         ]
         if record:
-            options = asdict(sizes) | asdict(pace)
+            options = asdict(sizes) | asdict(pace) | {"copied": copy_fleet}
             report.append_history(run.conditions, kind.value, options, run.results)
     for miss in misses:
         console.print(miss, style="red", markup=False, soft_wrap=True)
@@ -98,12 +108,14 @@ class _Run:
         pace: Pace,
         *,
         alone: bool,
+        copies: bool,
         profile: Profile | None,
     ) -> None:
         self._kind = kind
         self._sizes = sizes
         self._pace = pace
         self._alone = alone
+        self._copies = copies
         self._profile = profile
         self.conditions: dict[str, object] = {}
         self.results: list[tuple[Workload, list[Figures]]] = []
@@ -134,14 +146,18 @@ class _Run:
         home: Path,
     ) -> None:
         with contextlib.ExitStack() as stack:
-            contestants = []
+            contestants: list[Contestant] = []
             for subject in self._choose_subjects(workloads):
                 name = f"{subject.value}_{scene}"
                 url = database.server.create_database(name)
-                contestants.append(stack.enter_context(serve(subject, home / name, url)))
-            for contestant in contestants:
-                with console.status(f"{scene}: loading {contestant.name}"):
-                    _load_fleet(contestant, fleet)
+                # Moorage is the first, so that there is something to copy by then.
+                original = contestants[0].database_url if contestants and self._copies else None
+                with console.status(f"{scene}: loading {subject.value}"):
+                    served = serve(subject, home / name, url, copied_from=original)
+                    contestant = stack.enter_context(served)
+                    if original is None:
+                        _load_fleet(contestant, fleet)
+                contestants.append(contestant)
             with console.status(f"{scene}: comparing answers"):
                 check_agreement(fleet, contestants)
             for workload in workloads:

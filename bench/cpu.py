@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def load_tree_cpu_s(root_pid: int) -> float:
@@ -15,6 +16,18 @@ def load_tree_cpu_s(root_pid: int) -> float:
         # utime, stime, and cutime, cstime of the children that have been waited for.
         ticks += sum(int(number) for number in fields[11:15])
     return ticks / _TICKS_PER_S
+
+
+def load_cpu_s(pid: int) -> float:
+    """CPU seconds, user and system, of one process."""
+    fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def load_memory_mib(pid: int) -> float:
+    """What a process holds in memory now (its resident set)."""
+    pages = (Path("/proc") / str(pid) / "statm").read_text().split()[1]
+    return int(pages) * _PAGE_BYTES / 2**20
 
 
 def list_descendants(root_pid: int) -> list[int]:

@@ -48,6 +48,7 @@ class Sizes:
     hosts: int
     consumers: int
     trees: int
+    diskless: int
     pools: int
     crowd: int
     registered: int = 50
@@ -187,7 +188,7 @@ def build_sharing_fleet(sizes: Sizes) -> Fleet:
     """Hosts without disks, each in the aggregate of one pool that has them."""
     names = Names("sharing")
     hosts, pools, aggregates = (
-        names.uuids(sizes.hosts),
+        names.uuids(sizes.diskless),
         names.uuids(sizes.pools),
         names.uuids(sizes.pools),
     )

@@ -33,6 +33,7 @@ def make_table(title: str, results: Results) -> Table:
         table.add_column(f"{name}\nMoorage | other", justify="right")
     table.add_column("failed", justify="right")
     table.add_column("x rate", justify="right")
+    table.add_column("x p50", justify="right")
     table.add_column("x CPU", justify="right")
     table.add_column("due", justify="right")
     for workload, figures in results:
@@ -100,12 +101,13 @@ def _find_client_share(results: Results) -> float:
     return max(shares)
 
 
-def _tell_ratios(figures: list[Figures]) -> tuple[str, str]:
+def _tell_ratios(figures: list[Figures]) -> tuple[str, str, str]:
     if len(figures) < 2:
-        return "", ""
+        return "", "", ""
     ours, theirs = figures
     return (
         _short(ours.rate_per_s / theirs.rate_per_s),
+        _short(theirs.p50_ms / ours.p50_ms),
         _short(theirs.server_cpu_ms / ours.server_cpu_ms),
     )
 

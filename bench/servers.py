@@ -17,6 +17,7 @@ from typing import Final
 
 import sqlalchemy
 
+from bench.copying import copy_books
 from bench.cpu import list_children
 from bench.load import Address
 from tests.support.databases import DatabaseKind, MariadbServer, PostgresqlServer
@@ -64,8 +65,13 @@ def serve_database(kind: DatabaseKind) -> Iterator[DatabaseServer]:
 
 
 @contextlib.contextmanager
-def serve(subject: Subject, directory: Path, database_url: str) -> Iterator[Contestant]:
-    """Serve Moorage or upstream's service for as long as the block runs."""
+def serve(
+    subject: Subject, directory: Path, database_url: str, *, copied_from: str | None = None
+) -> Iterator[Contestant]:
+    """Serve Moorage or upstream's service for as long as the block runs.
+
+    ``copied_from``: the database whose books upstream begins with, instead of empty ones.
+    """
     deployment = Deployment(directory, database_url)
     conf_path = deployment.write(subject)
     environment = _make_environment(conf_path.parent)
@@ -76,6 +82,8 @@ def serve(subject: Subject, directory: Path, database_url: str) -> Iterator[Cont
             [sys.executable, "-c", "import placement.wsgi.api"],
             user=None, cwd=directory, env=environment,
         )  # fmt: skip
+        if copied_from is not None:
+            copy_books(copied_from, database_url)
         command = _peer_command(port)
     else:
         command = [

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -35,8 +37,9 @@ from moorage.operations.set_aggregates import set_aggregates
 from moorage.operations.set_inventories import set_inventories
 from moorage.operations.set_provider_traits import set_provider_traits
 from moorage.operations.update_provider import update_provider
-from moorage.store import migrate
+from moorage.store import journal, migrate
 from moorage.store.journal import GAP_AGE_S_MAX, Entry, write_journal
+from moorage.store.pictures import read_picture
 from moorage.store.transaction import Transaction
 from tests.candidates.test_changes import check_same
 from tests.support.books import (
@@ -292,6 +295,61 @@ def test_a_claim_that_commits_after_one_with_a_higher_number_is_not_missed(
         assert found(services) == 1
     assert found(services) == 0
     services.store.close()
+
+
+@servers
+def test_a_change_that_was_under_way_while_all_was_loaded_is_not_missed(
+    kind: DatabaseKind,
+    fresh_database: Callable[[DatabaseKind], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "LATEST_AT_ONCE", 2)
+    services = open_services(fresh_database(kind))
+    early, late = (add_host(services, {"VCPU": Inventory(8)}) for _ in range(2))
+    key = id_of(services, early)
+    with open_transaction(services) as (tx, _):
+        write_journal(tx, [Entry("allocation.set", early, (key,))], origin())
+        used = text("UPDATE moorage_usages SET used = 1 WHERE resource_provider_id = :key")
+        tx.execute(used, {"key": key})
+        for _ in range(5):
+            hold(services, claim_for(new_uuid(), {late: {"VCPU": 1}}))
+        assert found(services) == 1
+    assert found(services) == 0
+    services.store.close()
+
+
+def test_numbers_are_missed_only_where_they_may_still_come(services: Services) -> None:
+    long_ago = replace(origin(), at=now() - timedelta(seconds=2 * GAP_AGE_S_MAX))
+    entries = [Entry("trait.create", "CUSTOM_A", ())] * 4
+
+    def write(tx: Transaction) -> None:
+        tx.execute(text("DELETE FROM moorage_journal"))
+        write_journal(tx, entries, long_ago)
+        write_journal(tx, entries, origin())
+
+    services.store.run(write)
+    mark, gaps = read_picture(services.store, lambda picture: picture.mark())
+    assert not gaps
+    delete = text("DELETE FROM moorage_journal WHERE id IN (:old, :new)")
+    services.store.run(lambda tx: tx.execute(delete, {"old": mark - 6, "new": mark - 1}))
+    assert read_picture(services.store, lambda picture: picture.mark()) == (mark, {mark - 1})
+
+
+def test_standard_names_of_a_newer_release_are_learned(services: Services) -> None:
+    trait, resource_class = "HW_CPU_X86_AVX2", "NUMA_CORE"
+
+    def forget(tx: Transaction) -> None:
+        tx.execute(text(f"DELETE FROM traits WHERE name = '{trait}'"))
+        tx.execute(text(f"DELETE FROM resource_classes WHERE name = '{resource_class}'"))
+
+    services.store.run(forget)
+    older = services.keeper.current()
+    assert trait not in older.trait_ids
+    assert resource_class not in older.class_ids
+    migrate.make_ready(services.store, at=now())
+    newer = services.keeper.current()
+    assert trait in newer.trait_ids
+    assert resource_class in newer.class_ids
 
 
 LATE: Sequence[tuple[str, str]] = (

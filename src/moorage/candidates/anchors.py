@@ -75,6 +75,50 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Anchors in the order of their roots: columns beside each other.
+
+    ``rows``: of the shape's members; ``which``: the numbers of their ``solutions``.
+    """
+
+    roots: IndexArray
+    rows: NDArray[np.intp]
+    which: NDArray[np.intp]
+    solutions: Sequence[Solution]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Batch"]) -> "Batch":
+        """The anchors of several batches."""
+        if len(parts) == 1:
+            return parts[0]
+        firsts = np.cumsum([0, *(len(part.solutions) for part in parts)]).tolist()
+        roots = np.concatenate([part.roots for part in parts])
+        order = np.argsort(roots)
+        which = [part.which + first for part, first in zip(parts, firsts, strict=False)]
+        return cls(
+            roots[order],
+            np.concatenate([part.rows for part in parts])[order],
+            np.concatenate(which)[order],
+            [solution for part in parts for solution in part.solutions],
+        )
+
+    def __len__(self) -> int:
+        return self.roots.size
+
+    def taken(self, span: slice) -> "Batch":
+        """Some of the anchors, with the solutions that they have."""
+        numbers, which = np.unique(self.which[span], return_inverse=True)
+        solutions = [self.solutions[number] for number in numbers.tolist()]
+        return Batch(self.roots[span], self.rows[span], which, solutions)
+
+    def anchors(self) -> Iterator[Anchor]:
+        """The anchors one by one."""
+        columns = self.roots.tolist(), self.rows.tolist(), self.which.tolist()
+        for root, row, number in zip(*columns, strict=True):
+            yield Anchor(root, row, self.solutions[number])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """What was found out about some trees of one shape; all columns stand beside ``rows``.
 
@@ -130,15 +174,20 @@ class Anchors:
 
     def in_order(self) -> Iterator[Anchor]:
         """The anchors that every slot alone can be served for, in the order of the roots."""
+        for batch in self.in_batches():
+            yield from batch.anchors()
+
+    def in_batches(self) -> Iterator[Batch]:
+        """The same anchors, many at a time."""
         size, first = BATCH_MIN, 0
         while first < len(self._snapshot):
-            found: list[Anchor] = []
+            found: list[Batch] = []
             for number, shape in enumerate(self._snapshot.shapes):
                 start, end = np.searchsorted(shape.roots, [first, first + size]).tolist()
                 if start < end:
                     found += self._look_at(number, np.arange(start, end))
-            found.sort(key=lambda anchor: anchor.root)
-            yield from found
+            if found:
+                yield Batch.joined(found)
             first, size = first + size, min(2 * size, BATCH_MAX)
 
     def in_random_order(self, random: np.random.Generator) -> Iterator[Anchor]:
@@ -154,25 +203,32 @@ class Anchors:
             found: dict[tuple[int, int], Anchor] = {}
             for number in np.unique(trees[batch]).tolist():
                 of_shape = np.sort(rows[batch[trees[batch] == number]])
-                found.update({(number, a.row): a for a in self._look_at(number, of_shape)})
+                for seen in self._look_at(number, of_shape):
+                    found.update({(number, anchor.row): anchor for anchor in seen.anchors()})
             places = zip(trees[batch].tolist(), rows[batch].tolist(), strict=True)
             yield from (found[place] for place in places if place in found)
             first, size = first + size, min(2 * size, BATCH_MAX)
 
-    def _look_at(self, number: int, rows: NDArray[np.intp]) -> Iterable[Anchor]:
-        """The anchors among some trees of a shape."""
+    def _look_at(self, number: int, rows: NDArray[np.intp]) -> Sequence[Batch]:
+        """The anchors among some trees of a shape; nothing where there are none."""
         look = self._look(self._snapshot.shapes[number], rows)
         if look is None:
-            return
-        shape = self._snapshot.shapes[number]
-        roots = shape.roots[look.rows].tolist()
-        places = zip(roots, look.rows.tolist(), look.keys(), strict=True)
-        for at, (root, row, key) in enumerate(places):
-            solution = self._solutions.get((number, key))
-            if solution is None:
-                solution = self._solve(number, look, at)
-                self._solutions[number, key] = solution
-            yield Anchor(root, row, solution)
+            return ()
+        solutions: list[Solution] = []
+        numbers: dict[bytes, int] = {}
+        which = []
+        for at, key in enumerate(look.keys()):
+            place = numbers.get(key)
+            if place is None:
+                place = numbers[key] = len(solutions)
+                solution = self._solutions.get((number, key))
+                if solution is None:
+                    solution = self._solve(number, look, at)
+                    self._solutions[number, key] = solution
+                solutions.append(solution)
+            which.append(place)
+        roots = self._snapshot.shapes[number].roots[look.rows]
+        return (Batch(roots, look.rows, np.array(which, dtype=np.intp), solutions),)
 
     def _look(self, shape: Shape, rows: NDArray[np.intp]) -> Look | None:
         """What decides about some trees of a shape; None where none of them will do."""

@@ -131,6 +131,7 @@ def with_places(snapshot: Snapshot, cast: Cast) -> Snapshot:
         names=renamed(snapshot, cast),
         ids=frozen(ids),
         alive=frozen(alive),
+        alive_count=snapshot.alive_count + len(newcomers) - len(cast.gone),
         positions=positions,
         positions_by_id=by_id,
     )

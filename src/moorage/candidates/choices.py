@@ -8,7 +8,7 @@ that equal groups over equal providers are not tried in every order.
 
 from collections.abc import Hashable, Iterator, Sequence
 from math import gcd
-from typing import Final
+from typing import Any, Final
 
 from moorage.candidates.layout import Layout
 from moorage.candidates.matching import Matching, bits_of
@@ -18,6 +18,13 @@ DEAD_ENDS_MAX: Final = 200_000
 
 SUMS_MAX: Final = 1 << 17
 """Sums of portions that are told apart; beyond, room counts as it is."""
+
+
+Standing = tuple[Any, ...]
+"""The kind of a provider, whether an isolated group has it, which rules bind it, what is left."""
+
+Likeness = tuple[int, ...]
+"""A number, and for each contended class the most that can still be filled."""
 
 
 class ChoiceSearch:
@@ -41,8 +48,8 @@ class ChoiceSearch:
         self._missing = [(1 << len(layout.together)) - 1]
         self._reach = reach_after(layout, self._order)
         self._dead: set[Hashable] = set()
-        self._kinds: Sequence[Hashable] | None = None
-        self._packings: Sequence[Packing] | None = None
+        self._likenesses: Likenesses | None = None
+        self._standings: list[Standing] = []
 
     def choices(self) -> Iterator[tuple[int, ...]]:
         """Every valid choice once: for each slot, in the order of the plan, its provider."""
@@ -51,7 +58,7 @@ class ChoiceSearch:
         order, last = self._order, len(self._order) - 1
         untried = [0] * len(order)
         fruitful = [False] * (len(order) + 1)
-        failed: list[set[Hashable]] = [set() for _ in order]
+        failed: list[set[int]] = [set() for _ in order]
         depth = 0
         untried[0] = self._open(0)
         while depth >= 0:
@@ -93,7 +100,7 @@ class ChoiceSearch:
             options &= ~self._isolated_used
         return options
 
-    def _close(self, depth: int, failed: list[set[Hashable]], *, fruitful: bool) -> None:
+    def _close(self, depth: int, failed: list[set[int]], *, fruitful: bool) -> None:
         """Take back the choice at a depth, and note where one like it needs no try."""
         slot = self._order[depth]
         provider = self._chosen[slot]
@@ -127,6 +134,8 @@ class ChoiceSearch:
             tops.append(tops[-1] & layout.paths[provider])
         if layout.isolate and layout.suffixed[slot]:
             self._isolated_used |= 1 << provider
+        if self._likenesses is not None:
+            self._standings[provider] = self._standing(provider)
 
     def _remove(self, slot: int, provider: int) -> None:
         layout = self._layout
@@ -139,6 +148,8 @@ class ChoiceSearch:
             self._missing.pop()
         if layout.isolate and layout.suffixed[slot]:
             self._isolated_used &= ~(1 << provider)
+        if self._likenesses is not None:
+            self._standings[provider] = self._standing(provider)
 
     def _take(self, number: int, provider: int, amount: int) -> None:
         """Count units of a contended class, and for which portions there is room then."""
@@ -211,98 +222,159 @@ class ChoiceSearch:
 
     def _note_dead_end(self, depth: int) -> None:
         """Remember what led nowhere; the first time, also get ready to see it coming."""
-        if self._packings is None:
-            rooms = self._layout.rooms
-            self._packings = [Packing(self._layout, self._order, n) for n in range(len(rooms))]
+        if self._likenesses is None:
+            self._likenesses = Likenesses(self._layout, self._order)
+            self._standings = [self._standing(p) for p in range(self._layout.provider_count)]
         if len(self._dead) >= DEAD_ENDS_MAX:
             self._dead.clear()
-        self._dead.add(self._state(depth))
+        numbers = self._likenesses.numbers(depth, self._standings)
+        if numbers is not None:
+            self._dead.add((depth, numbers, self._missing[-1]))
 
     def _is_dead_end(self, depth: int) -> bool:
-        if self._packings is None:
+        if self._likenesses is None:
             return False
-        for packing, taken in zip(self._packings, self._taken, strict=True):
-            if not packing.can_hold(depth, taken):
-                return True
-        return self._state(depth) in self._dead
+        numbers = self._likenesses.numbers(depth, self._standings)
+        return numbers is None or (depth, numbers, self._missing[-1]) in self._dead
 
-    def _state(self, depth: int) -> Hashable:
-        """All that decides what can follow: two equal states have equal futures."""
-        likenesses: dict[Hashable, int] = {}
-        for provider in range(self._layout.provider_count):
-            likeness = self._likeness(depth, provider)
-            likenesses[likeness] = likenesses.get(likeness, 0) + 1
-        return depth, frozenset(likenesses.items()), self._missing[-1]
+    def _likeness(self, depth: int, provider: int) -> int:
+        """A number that a provider shares with those that would do as well at this depth."""
+        assert self._likenesses is not None
+        return self._likenesses.number(depth, self._standings[provider])
 
-    def _likeness(self, depth: int, provider: int) -> Hashable:
+    def _standing(self, provider: int) -> Standing:
         """What a provider is, and what the choices so far have left of it."""
         layout = self._layout
-        if self._kinds is None:
-            self._kinds = kinds_of(layout)
-        assert self._packings is not None
-        fills = tuple(
-            packing.fill(depth, provider, taken[provider])
-            for packing, taken in zip(self._packings, self._taken, strict=True)
-        )
-        if layout.nested and not layout.subtrees:
-            return self._kinds[provider], fills, self._isolated_used >> provider & 1
-        serving = [slot for slot, used in enumerate(self._chosen) if used == provider]
-        return (
-            self._kinds[provider],
-            fills,
-            self._isolated_used >> provider & 1,
-            not layout.nested and any(layout.gives[slot] for slot in serving),
-            tuple(not together.isdisjoint(serving) for together in layout.subtrees),
-        )
+        assert self._likenesses is not None
+        kind = self._likenesses.kinds[provider]
+        left = [
+            rooms[provider] - taken[provider]
+            for rooms, taken in zip(layout.rooms, self._taken, strict=True)
+        ]
+        bound: tuple[bool, ...] = ()
+        if layout.subtrees or not layout.nested:
+            serving = [slot for slot, used in enumerate(self._chosen) if used == provider]
+            bound = (
+                not layout.nested and any(layout.gives[slot] for slot in serving),
+                *(not together.isdisjoint(serving) for together in layout.subtrees),
+            )
+        return (kind, bool(self._isolated_used >> provider & 1), bound, *left)
 
 
-class Packing:
-    """How far the portions of one contended class that are still to be placed can fill providers.
+class Likenesses:
+    """Which providers would do equally well for all that is still to be placed.
 
-    A provider with 5 units left and portions of 3 to come can be filled up to 3: for all that
-    follows it is like one with 3 left. If all that can be filled is less than all that is to come,
-    the choices so far lead nowhere.
+    Told from what they are and what is left of them. A provider with 5 units left and portions of
+    3 to come is like one with 3 left; one that nothing to come can choose is like any other such
+    one. If all that can be filled is less than all that is to come, the choices so far lead
+    nowhere.
     """
 
-    def __init__(self, layout: Layout, order: Sequence[int], number: int) -> None:
-        self._rooms = layout.rooms[number]
-        self._sums = [1] * (len(order) + 1)
-        self._pending = [0] * (len(order) + 1)
-        self._options = [0] * (len(order) + 1)
-        self._known: dict[tuple[int, int], int] = {}
-        portions = [sum(units for n, units in layout.needs[slot] if n == number) for slot in order]
-        # In steps of what all portions are multiples of, so that sums are few.
-        self._step = gcd(*portions)
-        highest = min(max(self._rooms, default=0), sum(portions)) // self._step
-        self._exact = highest <= SUMS_MAX
-        limit = (2 << max(highest, 0)) - 1 if self._exact else 0
-        for depth in reversed(range(len(order))):
-            units = portions[depth]
-            self._pending[depth] = self._pending[depth + 1] + units
-            self._options[depth] = self._options[depth + 1]
-            self._sums[depth] = self._sums[depth + 1]
-            if units:
-                self._options[depth] |= layout.options[order[depth]]
-                if self._exact:
-                    self._sums[depth] |= (self._sums[depth] << units // self._step) & limit
+    def __init__(self, layout: Layout, order: Sequence[int]) -> None:
+        self._layout = layout
+        self._order = order
+        places = places_of(layout)
+        self._places = places
+        found: dict[Hashable, int] = {}
+        self.kinds = [
+            found.setdefault(
+                (
+                    tuple(options >> provider & 1 for options in layout.options),
+                    tuple(having >> provider & 1 for having in layout.together),
+                    places[provider],
+                ),
+                provider,
+            )
+            for provider in range(layout.provider_count)
+        ]
+        """For each provider the first of its kind."""
+        self._known: list[dict[Standing, Likeness]] = [{} for _ in range(len(order) + 1)]
+        self._numbers: list[dict[Hashable, int]] = [{} for _ in range(len(order) + 1)]
+        self._fills: dict[tuple[int, int, int], int] = {}
+        self._pending = [
+            [
+                sum(
+                    units
+                    for slot in order[depth:]
+                    for n, units in layout.needs[slot]
+                    if n == number
+                )
+                for number in range(len(layout.rooms))
+            ]
+            for depth in range(len(order) + 1)
+        ]
 
-    def fill(self, depth: int, provider: int, taken: int) -> int:
-        """The most units that portions still to come can take of what is left of a provider."""
-        left = self._rooms[provider] - taken
-        if left <= 0 or not self._options[depth] >> provider & 1:
-            return 0
-        if not self._exact:
-            return min(left, self._pending[depth])
-        known = self._known.get((depth, left))
-        if known is None:
-            reachable = self._sums[depth] & ((2 << left // self._step) - 1)
-            known = self._known[depth, left] = (reachable.bit_length() - 1) * self._step
-        return known
+    def number(self, depth: int, standing: Standing) -> int:
+        """The number of a provider's likeness at a depth."""
+        found = self._known[depth].get(standing)
+        return (found or self._tell(depth, standing))[0]
 
-    def can_hold(self, depth: int, taken: Sequence[int]) -> bool:
-        """Whether there may be a place for everything to come; False is certain, True is not."""
-        fills = (self.fill(depth, provider, units) for provider, units in enumerate(taken))
-        return sum(fills) >= self._pending[depth]
+    def numbers(self, depth: int, standings: Sequence[Standing]) -> tuple[int, ...] | None:
+        """The likenesses of all, ascending: equal ones have equal futures.
+
+        None where there cannot be a place for all that is to come.
+        """
+        known = self._known[depth]
+        found = [known.get(standing) or self._tell(depth, standing) for standing in standings]
+        for number, pending in enumerate(self._pending[depth], 1):
+            if sum([likeness[number] for likeness in found]) < pending:
+                return None
+        return tuple(sorted([likeness[0] for likeness in found]))
+
+    def _tell(self, depth: int, standing: Standing) -> Likeness:
+        layout = self._layout
+        kind, isolated, bound, *left = standing
+        choosing = 0
+        for slot in self._order[depth:]:
+            if (
+                layout.options[slot] >> kind & 1
+                and not (isolated and layout.suffixed[slot])
+                and all(units <= left[number] for number, units in layout.needs[slot])
+            ):
+                choosing |= 1 << slot
+        fills = tuple(self._fill(number, choosing, room) for number, room in enumerate(left))
+        of_use: Hashable = None
+        if choosing:
+            having = tuple(having >> kind & 1 for having in layout.together)
+            of_use = choosing, fills, isolated, having
+        key = of_use, bound, self._places[kind] if layout.subtrees or not layout.nested else None
+        numbers = self._numbers[depth]
+        likeness = numbers.setdefault(key, len(numbers)), *fills
+        self._known[depth][standing] = likeness
+        return likeness
+
+    def _fill(self, number: int, choosing: int, room: int) -> int:
+        """The most units of a class that these slots can take of the room together."""
+        key = number, choosing, room
+        fill = self._fills.get(key)
+        if fill is None:
+            portions = [
+                units
+                for slot in bits_of(choosing)
+                for needed, units in self._layout.needs[slot]
+                if needed == number
+            ]
+            fill = self._fills[key] = largest_sum(portions, room)
+        return fill
+
+
+def largest_sum(portions: Sequence[int], limit: int) -> int:
+    """The largest sum of some of the portions that is not above the limit.
+
+    The limit itself where sums are too many to be told apart.
+    """
+    whole = sum(portions)
+    if whole <= limit:
+        return whole
+    # In steps of what all portions are multiples of, so that sums are few.
+    step = gcd(*portions)
+    steps = limit // step
+    if steps > SUMS_MAX:
+        return steps * step
+    mask, sums = (2 << steps) - 1, 1
+    for units in portions:
+        sums |= (sums << units // step) & mask
+    return (sums.bit_length() - 1) * step
 
 
 def search_order(layout: Layout) -> list[int]:
@@ -366,13 +438,8 @@ def reach_after(layout: Layout, order: Sequence[int]) -> list[int]:
     return reach
 
 
-def kinds_of(layout: Layout) -> Sequence[Hashable]:
-    """For each provider a value that it shares only with those that could stand in for it.
-
-    Two providers are alike if the same slots may choose them, they have the same of the traits that
-    are asked for together, and the same place as far as places matter. (What room there is changes
-    with the choices.)
-    """
+def places_of(layout: Layout) -> Sequence[Hashable]:
+    """For each provider a value that it shares with those of the same place, if places matter."""
     inner = 0
     for provider, path in enumerate(layout.paths):
         inner |= path & ~(1 << provider)
@@ -385,11 +452,4 @@ def kinds_of(layout: Layout) -> Sequence[Hashable]:
             return False, provider
         return True, parent
 
-    return [
-        (
-            tuple(options >> provider & 1 for options in layout.options),
-            tuple(having >> provider & 1 for having in layout.together),
-            place(provider),
-        )
-        for provider in range(layout.provider_count)
-    ]
+    return [place(provider) for provider in range(layout.provider_count)]

@@ -1,14 +1,18 @@
 """From the choices around anchors to candidates: runs of positions, many rows at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from moorage.candidates.anchors import Anchor, Local, Solution
-from moorage.candidates.answer import Form, Run
+from moorage.candidates.anchors import Anchor, Batch, Local, Solution
+from moorage.candidates.answer import Amounts, Form, Run
 from moorage.candidates.columns import IndexArray, Mask
 from moorage.candidates.groups import Plan
+from moorage.candidates.trees import row_keys
 
 ROWS_MAX: Final = 8_192
 """Candidates that are made at a time."""
@@ -17,13 +21,33 @@ Part = tuple[Anchor, int, Sequence[Local]]
 """Some choices for an anchor: which number the first has in the solution, and what they are."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Candidates that are being made: for each its providers by slot, and the number of its form.
+
+    ``ends``: for each anchor where its candidates end.
+    """
+
+    ends: NDArray[np.intp]
+    rows: IndexArray
+    forms: IndexArray
+
+
 class Assembly:
     """Makes the candidates of one plan, each one once."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._forms: list[tuple[Form, list[int]]] = []
-        self._numbers: dict[Local, int] = {}
+        self._numbers: dict[bytes, int] = {}
+        self._held: dict[tuple[int, ...], Amounts] = {}
+        self._suffixes = list(dict.fromkeys(slot.suffix for slot in plan.slots))
+        self._serving = [
+            [at for at, slot in enumerate(plan.slots) if slot.suffix == suffix]
+            for suffix in self._suffixes
+        ]
+        self._is_granular = all(len(slots) == 1 for slots in self._serving)
+        self._alone = [(place,) for place, _ in enumerate(plan.slots)]
         self._seen: set[tuple[int, ...]] = set()
         self._is_sharing: Mask | None = None
         if plan.snapshot.sharing.size:
@@ -32,43 +56,89 @@ class Assembly:
 
     def runs(self, parts: Sequence[Part]) -> Iterator[Run]:
         """The candidates of these choices in their order, without those that were made before."""
-        counts = [len(choices) for _, _, choices in parts]
-        ends = np.cumsum(counts)
-        rows = np.empty((int(ends[-1]), len(self._plan.slots)), dtype=np.int32)
-        forms = np.empty(rows.shape[0], dtype=np.int32)
+        table = self._table([len(choices) for _, _, choices in parts])
         alike: dict[tuple[Solution, int, int], list[int]] = {}
         for at, (anchor, first, choices) in enumerate(parts):
             alike.setdefault((anchor.solution, first, len(choices)), []).append(at)
-        for (solution, _, count), which in alike.items():
-            choices = parts[which[0]][2]
-            places = (ends[which] - count)[:, None] + np.arange(count)
-            members = solution.shape.members[[parts[at][0].row for at in which]]
-            lenders = np.broadcast_to(solution.lenders, (len(which), solution.lenders.size))
-            rows[places] = np.hstack([members, lenders])[:, np.array(choices)]
-            forms[places] = [self._form_of(choice) for choice in choices]
-        if self._is_sharing is not None:
-            kept = self._unseen(rows)
-            rows, forms = rows[kept], forms[kept]
-        yield from self._split(rows, forms)
+        for (solution, _, _), at_places in alike.items():
+            which = np.array(at_places)
+            members = solution.shape.members[[parts[at][0].row for at in at_places]]
+            lenders = np.broadcast_to(solution.lenders, (which.size, solution.lenders.size))
+            self._fill(table, which, np.hstack([members, lenders]), parts[at_places[0]][2])
+        yield from self._split(table)
 
-    def _unseen(self, rows: IndexArray) -> list[int]:
-        """The rows that are no repetition.
+    def runs_of(self, batch: Batch, found: Sequence[Sequence[Local]]) -> Iterator[Run]:
+        """The same for many anchors; ``found`` are all choices of each of their solutions."""
+        table = self._table(np.array([len(choices) for choices in found])[batch.which])
+        alike: dict[Hashable, list[int]] = {}
+        for number, (solution, choices) in enumerate(zip(batch.solutions, found, strict=True)):
+            key = id(solution.shape), solution.lenders.size, *choices
+            alike.setdefault(key, []).append(number)
+        groups = np.empty(len(found), dtype=np.intp)
+        for group, numbers in enumerate(alike.values()):
+            groups[numbers] = group
+        group_of = groups[batch.which]
+        for group, numbers in enumerate(alike.values()):
+            first = batch.solutions[numbers[0]]
+            which = np.flatnonzero(group_of == group)
+            lenders = np.empty((len(found), first.lenders.size), dtype=np.int32)
+            lenders[numbers] = [batch.solutions[number].lenders for number in numbers]
+            members = first.shape.members[batch.rows[which]]
+            local = np.hstack([members, lenders[batch.which[which]]])
+            self._fill(table, which, local, found[numbers[0]])
+        yield from self._split(table)
+
+    def _table(self, counts: Sequence[int] | NDArray[np.intp]) -> Table:
+        ends = np.cumsum(counts)
+        size = int(ends[-1])
+        rows = np.empty((size, len(self._plan.slots)), dtype=np.int32)
+        return Table(ends, rows, np.empty(size, dtype=np.int32))
+
+    def _fill(
+        self,
+        table: Table,
+        which: NDArray[np.intp],
+        local: IndexArray,
+        choices: Sequence[Local],
+    ) -> None:
+        """Enter the candidates of some anchors with equal choices.
+
+        ``which``: the places of the anchors; ``local``: for each the providers that its layout
+        numbers.
+        """
+        if not choices:
+            return
+        chosen = np.fromiter(chain.from_iterable(choices), dtype=np.int32)
+        chosen = chosen.reshape(len(choices), -1)
+        places = (table.ends[which] - len(choices))[:, None] + np.arange(len(choices))
+        table.rows[places] = local[:, chosen]
+        table.forms[places] = self._forms_of(chosen)
+
+    def _unseen(self, table: Table) -> Table:
+        """The candidates that are no repetition.
 
         Around two anchors the same choice is found only if all its providers are shared.
         """
         assert self._is_sharing is not None
-        kept = []
-        shared_by_all: list[bool] = np.all(self._is_sharing[rows], axis=1).tolist()
-        for at, shared in enumerate(shared_by_all):
-            if shared:
-                key = tuple(rows[at].tolist())
-                if key in self._seen:
-                    continue
-                self._seen.add(key)
-            kept.append(at)
-        return kept
+        shared_by_all = np.flatnonzero(np.all(self._is_sharing[table.rows], axis=1)).tolist()
+        repeated = []
+        for at in shared_by_all:
+            key = tuple(table.rows[at].tolist())
+            if key in self._seen:
+                repeated.append(at)
+            self._seen.add(key)
+        if not repeated:
+            return table
+        return Table(
+            table.ends,
+            np.delete(table.rows, repeated, axis=0),
+            np.delete(table.forms, repeated),
+        )
 
-    def _split(self, rows: IndexArray, forms: IndexArray) -> Iterator[Run]:
+    def _split(self, table: Table) -> Iterator[Run]:
+        if self._is_sharing is not None:
+            table = self._unseen(table)
+        rows, forms = table.rows, table.forms
         if not forms.size:
             return
         starts = np.flatnonzero(np.diff(forms, prepend=-1)).tolist()
@@ -76,39 +146,73 @@ class Assembly:
             form, columns = self._forms[forms[start]]
             yield Run(form, rows[start:end][:, columns])
 
-    def _form_of(self, choice: Local) -> int:
-        """The number of the form that the choice's candidates have."""
-        if len(set(choice)) == len(choice):
-            # The usual case: no two slots meet on one provider.
-            pattern = tuple(range(len(choice)))
-        else:
-            firsts: dict[int, int] = {}
-            pattern = tuple(firsts.setdefault(p, slot) for slot, p in enumerate(choice))
-        number = self._numbers.get(pattern)
-        if number is None:
-            number = self._numbers[pattern] = len(self._forms)
-            self._forms.append(self._make_form(pattern))
-        return number
+    def _forms_of(self, choices: IndexArray) -> list[int]:
+        """For each row of choices the number of the form that its candidates have."""
+        patterns = first_slots(choices)
+        numbers = []
+        for at, key in enumerate(row_keys(patterns)):
+            number = self._numbers.get(key)
+            if number is None:
+                number = self._numbers[key] = len(self._forms)
+                self._forms.append(self._make_form(patterns[at].tolist()))
+            numbers.append(number)
+        return numbers
 
-    def _make_form(self, pattern: Local) -> tuple[Form, list[int]]:
+    def _make_form(self, pattern: Sequence[int]) -> tuple[Form, list[int]]:
         """The form where each slot shares its provider with the first slot that the pattern names.
 
         Beside it the slots that the form's places are taken from.
         """
-        slots = self._plan.slots
-        firsts = sorted(set(pattern))
-        amounts: list[dict[str, int]] = [{} for _ in firsts]
-        mappings: dict[str, list[int]] = {}
-        for slot, first in zip(slots, pattern, strict=True):
-            place = firsts.index(first)
-            for portion in slot.portions:
-                held = amounts[place]
-                held[portion.resource_class] = held.get(portion.resource_class, 0) + portion.amount
-            serving = mappings.setdefault(slot.suffix, [])
-            if place not in serving:
-                serving.append(place)
+        together: dict[int, list[int]] = {}
+        for slot, first in enumerate(pattern):
+            together.setdefault(first, []).append(slot)
+        places = dict(zip(together, range(len(together)), strict=True))
+        serving: list[tuple[int, ...]]
+        if self._is_granular:
+            # The usual case where forms are many: each slot is a group of its own.
+            serving = [self._alone[place] for place in map(places.__getitem__, pattern)]
+        else:
+            serving = [
+                tuple(dict.fromkeys([places[pattern[slot]] for slot in slots]))
+                for slots in self._serving
+            ]
         form = Form(
-            amounts=tuple(tuple(held.items()) for held in amounts),
-            mappings=tuple((suffix, tuple(places)) for suffix, places in mappings.items()),
+            amounts=tuple(map(self._amounts_of, map(tuple, together.values()))),
+            mappings=tuple(zip(self._suffixes, serving, strict=True)),
         )
-        return form, firsts
+        return form, list(together)
+
+    def _amounts_of(self, slots: tuple[int, ...]) -> Amounts:
+        """What these slots take together."""
+        amounts = self._held.get(slots)
+        if amounts is None:
+            held: dict[str, int] = {}
+            for slot in slots:
+                for portion in self._plan.slots[slot].portions:
+                    held[portion.resource_class] = (
+                        held.get(portion.resource_class, 0) + portion.amount
+                    )
+            amounts = self._held[slots] = tuple(held.items())
+        return amounts
+
+
+def first_slots(choices: IndexArray) -> IndexArray:
+    """For each row of choices, for each slot the first one with the same provider."""
+    slots = np.arange(choices.shape[1], dtype=np.int32)
+    firsts = np.tile(slots, (choices.shape[0], 1))
+    met = (np.diff(np.sort(choices, axis=1), axis=1) == 0).any(axis=1)
+    if met.any():
+        firsts[met] = first_meeting(choices[met], slots)
+    return firsts
+
+
+def first_meeting(choices: IndexArray, slots: IndexArray) -> IndexArray:
+    """The same for rows in which slots do meet on a provider."""
+    order = np.argsort(choices, axis=1, kind="stable")
+    chosen = np.take_along_axis(choices, order, axis=1)
+    # Where a provider begins in the sorted row; behind that its other slots stand.
+    begins = np.diff(chosen, axis=1, prepend=-1) != 0
+    starts = np.maximum.accumulate(np.where(begins, slots, 0), axis=1)
+    firsts = np.empty_like(choices)
+    np.put_along_axis(firsts, order, np.take_along_axis(order, starts, axis=1), axis=1)
+    return firsts

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from moorage.candidates.anchors import Anchor, Anchors
+from moorage.candidates.anchors import Anchor, Anchors, Batch
 from moorage.candidates.answer import CandidatesAnswer, Form, Run
 from moorage.candidates.found import ROWS_MAX, Assembly, Part
 from moorage.candidates.groups import Plan, anchors_allowed, make_plan
@@ -18,6 +18,10 @@ from moorage.candidates.request import (
     Strategy,
 )
 from moorage.candidates.snapshot import Snapshot
+
+FEW_ANCHORS: Final = 16
+FEW_CHOICES: Final = 64
+"""Anchors with fewer choices than this are taken together, these many at first."""
 
 SHUFFLED_MAX: Final = 1_024
 """Choices around one anchor that a random sample is drawn from; others follow in their order."""
@@ -76,8 +80,9 @@ def first_of(runs: Iterable[Run], count: int | None) -> Iterator[Run]:
         if count is None:
             yield run
             continue
-        yield Run(run.form, run.providers[:count])
-        count -= min(count, run.providers.shape[0])
+        found = run.providers.shape[0]
+        yield run if found <= count else Run(run.form, run.providers[:count])
+        count -= min(count, found)
         if not count:
             return
 
@@ -171,10 +176,32 @@ def runs_around(
     at_once = min(ROWS_MAX, wanted or ROWS_MAX)
     if random is not None:
         parts = random_turns(anchors.in_random_order(random), random)
+        yield from runs_from(parts, assembly, at_once)
     elif strategy is Strategy.DEPTH_FIRST:
-        parts = one_after_another(anchors.in_order(), at_once)
+        for batch in anchors.in_batches():
+            yield from runs_in_order(batch, assembly, at_once)
     else:
-        parts = in_turns(anchors.in_order())
+        yield from runs_from(in_turns(anchors.in_order()), assembly, at_once)
+
+
+def runs_in_order(batch: Batch, assembly: Assembly, at_once: int) -> Iterator[Run]:
+    """All candidates of an anchor, then those of the next; few anchors at first, then more."""
+    first, size = 0, FEW_ANCHORS
+    while first < len(batch):
+        some = batch.taken(slice(first, first + size))
+        few = min(FEW_CHOICES, at_once)
+        found = [solution.choices(0, few) for solution in some.solutions]
+        if any(len(choices) == few for choices in found):
+            yield from runs_from(one_after_another(some.anchors(), at_once), assembly, at_once)
+        else:
+            yield from assembly.runs_of(some, found)
+        first += size
+        each = sum(map(len, found)) / len(found)
+        size = max(FEW_ANCHORS, int(at_once / max(each, 1)))
+
+
+def runs_from(parts: Iterable[Part], assembly: Assembly, at_once: int) -> Iterator[Run]:
+    """The candidates of these choices."""
     waiting: list[Part] = []
     count = 0
     for part in parts:

@@ -75,6 +75,7 @@ class Snapshot:
     names: Sequence[str]
     ids: AmountArray
     alive: Mask
+    alive_count: int
     parents: IndexArray
     roots: IndexArray
     trait_sets: IndexArray
@@ -116,6 +117,7 @@ class Snapshot:
             names=[row.name for row in providers],
             ids=frozen(ids),
             alive=frozen(np.ones(ids.size, dtype=np.bool_)),
+            alive_count=ids.size,
             parents=frozen(parents),
             roots=frozen(roots),
             trait_sets=frozen(trait_sets),
@@ -154,7 +156,7 @@ class Snapshot:
     @property
     def is_worn(self) -> bool:
         """Whether changes have left so much behind that a new snapshot should be built."""
-        alive = int(self.alive.sum())
+        alive = self.alive_count
         left = max(len(self) - alive, len(self.traits) - alive, len(self.aggregates) - alive)
         return left > alive + WORN_MIN
 

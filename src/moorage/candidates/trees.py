@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moorage.candidates.columns import IndexArray, Mask, frozen
 
@@ -61,7 +62,7 @@ def split_by_parents(local: IndexArray, members: IndexArray) -> Sequence[Shape]:
     ]
 
 
-def row_keys(matrix: IndexArray) -> list[bytes]:
+def row_keys(matrix: NDArray[Any]) -> list[bytes]:
     """A value for each row of a matrix; equal rows have equal ones."""
     whole = np.ascontiguousarray(matrix)
     width = whole.shape[1] * whole.itemsize

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, DateTime, insert
 
 from moorage.domain.ids import ProviderId
 from moorage.domain.origin import Origin
@@ -24,8 +25,8 @@ _INSERT = insert(moorage_journal).inline()
 NEWS_MAX: Final = 20_000
 """Rows of news that one look takes; who finds so many reads all providers anew."""
 
-LATEST_MAX: Final = 50_000
-"""Newest rows among which a new reader looks for numbers that are not there yet."""
+LATEST_AT_ONCE: Final = 50_000
+"""Rows that a new reader takes together while it looks for numbers that are not there yet."""
 
 _LEAN_NEWS: Final = "SELECT id, kind, providers FROM moorage_journal WHERE id > ?"
 _LEAN_END: Final = f" ORDER BY id LIMIT {NEWS_MAX}"
@@ -34,7 +35,11 @@ _NEWS = query(
        WHERE j.id > :mark OR j.id IN :gaps ORDER BY j.id LIMIT {NEWS_MAX}""",
     many=("gaps",),
 )
-_LATEST = query(f"SELECT j.id FROM moorage_journal j ORDER BY j.id DESC LIMIT {LATEST_MAX}")
+_LATEST = query(
+    """SELECT j.id, j.at FROM moorage_journal j
+       WHERE j.id < :above ORDER BY j.id DESC LIMIT :count""",
+    at=DateTime,
+)
 _OLDEST = query("SELECT MIN(j.id) AS id FROM moorage_journal j")
 _decode_ids = msgspec.json.Decoder(tuple[int, ...]).decode
 _encode = msgspec.json.Encoder().encode
@@ -112,11 +117,22 @@ def load_oldest(connection: Connection) -> int:
 
 
 def load_mark(connection: Connection) -> tuple[int, set[int]]:
-    """The highest row number of a picture, and the numbers below it that are not there (yet).
+    """The highest row number of a picture, and the numbers below it that are not there yet.
 
-    Numbers are given out before transactions commit, so a lower one may appear later.
+    Numbers are given out before transactions commit, so a lower one may appear later: one that is
+    not further below than any row that was written within ``GAP_AGE_S_MAX`` of the newest.
     """
-    seen = {row.id for row in connection.execute(_LATEST)}
+    seen: set[int] = set()
+    recent: set[int] = set()
+    above, since = 2**63 - 1, datetime.min  # noqa: DTZ901 - the store knows naive UTC only
+    while rows := connection.execute(_LATEST, {"above": above, "count": LATEST_AT_ONCE}).all():
+        above = rows[-1].id
+        if not seen:
+            since = rows[0].at - timedelta(seconds=GAP_AGE_S_MAX)
+        seen.update(row.id for row in rows)
+        recent.update(row.id for row in rows if row.at >= since)
+        if rows[-1].at < since:
+            break
     if not seen:
         return 0, set()
-    return max(seen), set(range(min(seen), max(seen))) - seen
+    return max(seen), set(range(min(recent), max(seen))) - seen

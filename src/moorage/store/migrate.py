@@ -213,5 +213,14 @@ def sync_names(store: Store, *, at: datetime) -> None:
                 if name not in known_classes
             ],
         )
+        # Processes of the release before this one serve on: they are to learn the new names too.
+        added = {
+            "trait.sync": sorted(set(os_traits.get_traits()) - set(known_traits)),
+            "class.sync": sorted(set(os_resource_classes.STANDARDS) - set(known_classes)),
+        }
+        entries = [
+            Entry(kind, "standard", (), None, names) for kind, names in added.items() if names
+        ]
+        write_journal(tx, entries, Origin("moorage-sync", None, None, None, at))
 
     store.run(attempt)
