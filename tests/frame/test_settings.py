@@ -63,6 +63,20 @@ def test_a_sites_file_is_understood(site: Path) -> None:
     assert settings.log.log_file == Path("/var/log/placement/placement.log")
 
 
+@pytest.fixture
+def found_drivers(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The optional drivers that are installed; none to begin with."""
+    found: set[str] = set()
+    monkeypatch.setattr("moorage.store.dialects.urls.find_spec", lambda name: name in found or None)
+    return found
+
+
+def open_url(given: str) -> str:
+    overrides = {("placement_database", "connection"): given}
+    return load_settings(config_files=(), overrides=overrides).settings.database.url
+
+
+@pytest.mark.usefixtures("found_drivers")
 def test_a_url_is_opened_with_our_driver(site: Path) -> None:
     url = load_settings(config_files=[site]).settings.database.url
     assert url == (
@@ -84,9 +98,27 @@ def test_a_url_is_opened_with_our_driver(site: Path) -> None:
         ("sqlite+pysqlite:////var/lib/p.db", "sqlite:////var/lib/p.db"),
     ],
 )
+@pytest.mark.usefixtures("found_drivers")
 def test_every_spelling_of_a_url_is_accepted(given: str, opened: str) -> None:
-    overrides = {("placement_database", "connection"): given}
-    assert load_settings(config_files=(), overrides=overrides).settings.database.url == opened
+    assert open_url(given) == opened
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("mysql+pymysql://u:p@h/d?charset=utf8", "mysql+mysqldb"),
+        ("mysql://u:p@h/d?ssl_ca=/etc/ca.pem&read_timeout=30", "mysql+mysqldb"),
+        ("mysql://u:p@localhost/d?unix_socket=/run/mysqld/mysqld.sock", "mysql+mysqldb"),
+        # Where the two would do different things, it stays with the one that the site tried.
+        ("mysql+pymysql://u:p@localhost/d", "mysql+pymysql"),
+        ("mysql+pymysql://u:p@h/d?ssl_verify_identity=true", "mysql+pymysql"),
+    ],
+)
+def test_mysqlclient_is_used_where_it_is_installed_and_does_the_same(
+    given: str, driver: str, found_drivers: set[str]
+) -> None:
+    found_drivers.add("MySQLdb")
+    assert open_url(given).partition(":")[0] == driver
 
 
 def test_the_environment_wins_over_the_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

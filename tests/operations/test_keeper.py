@@ -5,13 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from moorage.candidates.request import CandidatesRequest, RequestGroup
 from moorage.candidates.snapshot import Snapshot
@@ -40,6 +39,7 @@ from moorage.operations.update_provider import update_provider
 from moorage.store import journal, migrate
 from moorage.store.journal import GAP_AGE_S_MAX, Entry, write_journal
 from moorage.store.pictures import read_picture
+from moorage.store.sql import Write
 from moorage.store.transaction import Transaction
 from tests.candidates.test_changes import check_same
 from tests.support.books import (
@@ -49,6 +49,7 @@ from tests.support.books import (
     hold,
     now,
     open_services,
+    open_transaction,
     origin,
 )
 from tests.support.databases import DatabaseKind
@@ -224,8 +225,8 @@ def test_a_journal_that_does_not_reach_back_is_no_reason_to_miss_a_change(
     host = add_host(services, STOCK)
     add_host(services, STOCK)
     services.store.run(
-        lambda tx: tx.execute(
-            text(
+        lambda tx: tx.write(
+            Write(
                 "DELETE FROM moorage_journal WHERE id <"
                 " (SELECT highest FROM (SELECT MAX(id) AS highest FROM moorage_journal) AS j)"
             )
@@ -239,7 +240,7 @@ def test_a_recount_of_the_totals_is_seen(services: Services) -> None:
     host = add_host(services, STOCK)
     assert found(services) == 1
     hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
-    services.store.run(lambda tx: tx.execute(text("UPDATE moorage_usages SET used = 0")))
+    services.store.run(lambda tx: tx.write(Write("UPDATE moorage_usages SET used = 0")))
     migrate.recount(services.store, at=now())
     assert found(services) == 0
 
@@ -258,22 +259,6 @@ def test_more_changes_than_are_worth_following_are_loaded(
 # Late numbers
 
 
-@contextmanager
-def open_transaction(services: Services) -> Iterator[tuple[Transaction, Connection]]:
-    """A transaction that stays open meanwhile, and is committed afterwards unless it is over."""
-    connection = services.store.writer.connect()
-    opened = connection.begin()
-    try:
-        yield (
-            Transaction(connection, services.store.dialect, services.store.memory),
-            connection,
-        )
-        if opened.is_active:
-            opened.commit()
-    finally:
-        connection.close()
-
-
 def id_of(services: Services, uuid: str) -> Any:
     query = text("SELECT id FROM resource_providers WHERE uuid = :uuid")
     return services.store.read(query, {"uuid": uuid})[0].id
@@ -287,10 +272,11 @@ def test_a_claim_that_commits_after_one_with_a_higher_number_is_not_missed(
     early, late = (add_host(services, {"VCPU": Inventory(8)}) for _ in range(2))
     assert found(services) == 2
     key = id_of(services, early)
-    with open_transaction(services) as (tx, _):
+    with open_transaction(services) as tx:
         write_journal(tx, [Entry("allocation.set", early, (key,))], origin())
-        used = text("UPDATE moorage_usages SET used = 1 WHERE resource_provider_id = :key")
-        tx.execute(used, {"key": key})
+        used = Write("UPDATE moorage_usages SET used = 1 WHERE resource_provider_id = :key")
+        tx.write(used, {"key": key})
+        tx.send()
         hold(services, claim_for(new_uuid(), {late: {"VCPU": 1}}))
         assert found(services) == 1
     assert found(services) == 0
@@ -307,10 +293,11 @@ def test_a_change_that_was_under_way_while_all_was_loaded_is_not_missed(
     services = open_services(fresh_database(kind))
     early, late = (add_host(services, {"VCPU": Inventory(8)}) for _ in range(2))
     key = id_of(services, early)
-    with open_transaction(services) as (tx, _):
+    with open_transaction(services) as tx:
         write_journal(tx, [Entry("allocation.set", early, (key,))], origin())
-        used = text("UPDATE moorage_usages SET used = 1 WHERE resource_provider_id = :key")
-        tx.execute(used, {"key": key})
+        used = Write("UPDATE moorage_usages SET used = 1 WHERE resource_provider_id = :key")
+        tx.write(used, {"key": key})
+        tx.send()
         for _ in range(5):
             hold(services, claim_for(new_uuid(), {late: {"VCPU": 1}}))
         assert found(services) == 1
@@ -323,15 +310,15 @@ def test_numbers_are_missed_only_where_they_may_still_come(services: Services) -
     entries = [Entry("trait.create", "CUSTOM_A", ())] * 4
 
     def write(tx: Transaction) -> None:
-        tx.execute(text("DELETE FROM moorage_journal"))
+        tx.write(Write("DELETE FROM moorage_journal"))
         write_journal(tx, entries, long_ago)
         write_journal(tx, entries, origin())
 
     services.store.run(write)
     mark, gaps = read_picture(services.store, lambda picture: picture.mark())
     assert not gaps
-    delete = text("DELETE FROM moorage_journal WHERE id IN (:old, :new)")
-    services.store.run(lambda tx: tx.execute(delete, {"old": mark - 6, "new": mark - 1}))
+    delete = Write("DELETE FROM moorage_journal WHERE id IN (:old, :new)")
+    services.store.run(lambda tx: tx.write(delete, {"old": mark - 6, "new": mark - 1}))
     assert read_picture(services.store, lambda picture: picture.mark()) == (mark, {mark - 1})
 
 
@@ -339,8 +326,9 @@ def test_standard_names_of_a_newer_release_are_learned(services: Services) -> No
     trait, resource_class = "HW_CPU_X86_AVX2", "NUMA_CORE"
 
     def forget(tx: Transaction) -> None:
-        tx.execute(text(f"DELETE FROM traits WHERE name = '{trait}'"))
-        tx.execute(text(f"DELETE FROM resource_classes WHERE name = '{resource_class}'"))
+        tx.write(Write("DELETE FROM traits WHERE name = :name"), {"name": trait})
+        forget_class = Write("DELETE FROM resource_classes WHERE name = :name")
+        tx.write(forget_class, {"name": resource_class})
 
     services.store.run(forget)
     older = services.keeper.current()
@@ -373,9 +361,10 @@ def test_any_change_that_commits_after_one_with_a_higher_number_is_not_missed(
     early, late = (add_host(services, {"VCPU": Inventory(8)}) for _ in range(2))
     services.keeper.current()
     key = id_of(services, early)
-    with open_transaction(services) as (tx, _):
+    with open_transaction(services) as tx:
         write_journal(tx, [Entry(change, early, (key,))], origin())
-        tx.execute(text(sql), {"key": key})
+        tx.write(Write(sql), {"key": key})
+        tx.send()
         set_provider_traits(services, provider=late, generation=1, traits=[], origin=origin())
         hold(services, claim_for(new_uuid(), {late: {"VCPU": 1}}))
         check_same(services.keeper.current(), Keeper(services.store).current())
@@ -392,9 +381,10 @@ def test_the_number_of_a_change_that_was_rolled_back_is_forgotten_in_time(
     services = open_services(fresh_database(kind))
     host = add_host(services, {"VCPU": Inventory(8)})
     services.keeper.current()
-    with open_transaction(services) as (tx, connection):
+    with open_transaction(services) as tx:
         write_journal(tx, [Entry("allocation.set", host, ())], origin())
-        connection.rollback()
+        tx.send()
+        tx.session.rollback()
     hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
     assert found(services) == 0
     assert len(services.keeper._seen.gaps) == 1

@@ -25,7 +25,6 @@ from moorage.operations.show_allocations import show_allocations
 from moorage.operations.sum_usages import sum_usages
 from moorage.operations.sum_usages_by_type import sum_usages_by_type
 from moorage.store.journal import Entry, write_journal
-from moorage.store.transaction import Transaction
 from tests.support.books import (
     ABSENTEE,
     add_host,
@@ -33,6 +32,7 @@ from tests.support.books import (
     count_statements,
     hold,
     open_services,
+    open_transaction,
     origin,
 )
 from tests.support.databases import DatabaseKind
@@ -268,9 +268,6 @@ def test_a_change_that_commits_after_one_with_a_higher_number_is_not_missed(
     hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
     if known_before:
         assert sum_usages(services, project_id="project", user_id=None) == {"VCPU": 1}
-    slow = services.store.writer.connect()
-    opened = slow.begin()
-    tx = Transaction(slow, services.store.dialect, services.store.memory)
     late = {
         "resources": {host: {"VCPU": 10}},
         "project_id": "project",
@@ -278,11 +275,11 @@ def test_a_change_that_commits_after_one_with_a_higher_number_is_not_missed(
         "generation": 1,
         "consumer_type": "INSTANCE",
     }
-    write_journal(tx, [Entry("allocation.set", new_uuid(), (), None, late)], origin())
-    hold(services, claim_for(new_uuid(), {host: {"VCPU": 2}}))
-    assert sum_usages(services, project_id="project", user_id=None) == {"VCPU": 3}
-    opened.commit()
+    with open_transaction(services) as tx:
+        write_journal(tx, [Entry("allocation.set", new_uuid(), (), None, late)], origin())
+        tx.send()
+        hold(services, claim_for(new_uuid(), {host: {"VCPU": 2}}))
+        assert sum_usages(services, project_id="project", user_id=None) == {"VCPU": 3}
     # Only the journal tells of it: the sums must have come from there.
     assert sum_usages(services, project_id="project", user_id=None) == {"VCPU": 13}
-    slow.close()
     services.store.close()

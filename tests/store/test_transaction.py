@@ -5,18 +5,20 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import text
 
 from moorage.domain.refusals import Refusal, StoreUnavailable, UnknownProvider
 from moorage.operations.services import Services
-from moorage.store.dialects import Trouble
+from moorage.store.dialects import StaleView, Trouble
+from moorage.store.sql import Load, Write, query
 from moorage.store.store import Store
-from moorage.store.transaction import Patience, StaleView, Transaction
+from moorage.store.transaction import Patience, Transaction
 from tests.support.books import now, open_services
 from tests.support.databases import DatabaseKind
 
-COUNT = text("SELECT COUNT(*) FROM projects")
-ADD = text("INSERT INTO projects (external_id, created_at) VALUES (:name, :at)")
+COUNT_SQL = "SELECT COUNT(*) AS number FROM projects"
+COUNT = query(COUNT_SQL)
+LOAD_COUNT = Load(COUNT_SQL)
+ADD = Write("INSERT INTO projects (external_id, created_at) VALUES (:name, :at)")
 
 
 @pytest.fixture
@@ -29,7 +31,8 @@ def services(
 
 
 def add(tx: Transaction, name: str) -> None:
-    tx.execute(ADD, {"name": name, "at": now()})
+    tx.write(ADD, {"name": name, "at": now()})
+    tx.send()
 
 
 def test_a_stale_view_starts_the_work_anew_from_nothing(services: Services) -> None:
@@ -40,7 +43,7 @@ def test_a_stale_view_starts_the_work_anew_from_nothing(services: Services) -> N
         add(tx, "x")
         if len(runs) < 3:
             raise StaleView
-        return int(tx.execute(COUNT).scalar_one())
+        return int(tx.load(LOAD_COUNT)[0].number)
 
     assert services.store.run(attempt) == 1
     assert len(runs) == 3
@@ -77,7 +80,7 @@ def test_a_fault_of_ours_is_raised_at_once(services: Services) -> None:
 
     def attempt(tx: Transaction) -> None:
         runs.append(1)
-        tx.execute(text("SELECT nonsense FROM nowhere"))
+        tx.load(Load("SELECT nonsense FROM nowhere"))
 
     with pytest.raises(Exception, match="nowhere"):
         services.store.run(attempt)
@@ -100,7 +103,7 @@ def test_endless_conflicts_end_with_the_budget(services: Services) -> None:
 
 def test_two_writers_of_the_same_rows_in_opposite_order_both_finish(services: Services) -> None:
     services.store.run(lambda tx: (add(tx, "a"), add(tx, "b")))
-    touch = text("UPDATE projects SET updated_at = :at WHERE external_id = :name")
+    touch = Write("UPDATE projects SET updated_at = :at WHERE external_id = :name")
     # Where writers come one at a time, the other cannot come: no use to wait for it.
     alone = services.store.dialect.name == "sqlite"
     meet = threading.Barrier(2, timeout=0.2 if alone else 30)
@@ -111,12 +114,13 @@ def test_two_writers_of_the_same_rows_in_opposite_order_both_finish(services: Se
 
         def attempt(tx: Transaction) -> None:
             nonlocal met
-            tx.execute(touch, {"name": first, "at": now()})
+            tx.write(touch, {"name": first, "at": now()})
+            tx.send()
             if not met:
                 met = True
                 with contextlib.suppress(threading.BrokenBarrierError):
                     meet.wait()
-            tx.execute(touch, {"name": second, "at": now()})
+            tx.write(touch, {"name": second, "at": now()})
 
         try:
             services.store.run(attempt)
@@ -177,7 +181,7 @@ class TestLostConnections:
             add(tx, "x")
             if len(runs) == 1:
                 self.cut(lossy)
-            tx.execute(COUNT)
+            tx.load(LOAD_COUNT)
 
         lossy.store.run(attempt)
         assert len(runs) == 2
@@ -208,7 +212,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: object) -> None:
     services = open_services(f"sqlite:///{tmp_path}/books.db")
 
     def attempt(tx: Transaction) -> None:
-        tx.connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        tx.load(Load("PRAGMA max_page_count = 1"))
         for number in range(10_000):
             add(tx, f"{number:0200d}")
 

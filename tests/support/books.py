@@ -21,7 +21,9 @@ from moorage.operations.create_provider import create_provider
 from moorage.operations.services import Rules, Services
 from moorage.operations.set_inventories import set_inventories
 from moorage.store import migrate
+from moorage.store.dialects import Rows
 from moorage.store.store import Store
+from moorage.store.transaction import Transaction, session_of
 from tests.support.ids import new_uuid
 
 ABSENTEE = Absentee("absent-project", "absent-user")
@@ -88,6 +90,19 @@ def hold(services: Services, *claims: ConsumerClaim) -> None:
 
 
 @contextmanager
+def open_transaction(services: Services) -> Iterator[Transaction]:
+    """A transaction that stays open meanwhile, and is committed afterwards."""
+    store = services.store
+    connection = store.writer.raw_connection()
+    try:
+        tx = Transaction(store.dialect, store.memory, session_of(connection, store.dialect))
+        yield tx
+        tx.send(commit=True)
+    finally:
+        connection.close()
+
+
+@contextmanager
 def counted_statements(services: Services) -> Iterator[list[str]]:
     """Every statement that the services' connections send meanwhile."""
     sent: list[str] = []
@@ -95,14 +110,19 @@ def counted_statements(services: Services) -> Iterator[list[str]]:
     def note(_c: Any, _u: Any, statement: str, *_rest: Any) -> None:
         sent.append(statement)
 
-    engines = (services.store.writer, services.store.reader)
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
+    sends = Transaction.send
+
+    def note_waiting(tx: Transaction, *, commit: bool = False) -> list[Rows]:
+        sent.extend(order.command.sql for order in tx.waiting)
+        return sends(tx, commit=commit)
+
+    event.listen(services.store.reader, "before_cursor_execute", note)
+    Transaction.send = note_waiting  # type: ignore[method-assign]
     try:
         yield sent
     finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", note)
+        Transaction.send = sends  # type: ignore[method-assign]
+        event.remove(services.store.reader, "before_cursor_execute", note)
 
 
 def count_statements(services: Services, work: Callable[[], object]) -> int:

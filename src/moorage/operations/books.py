@@ -15,10 +15,10 @@ from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Consumer, Ledger, ProviderStock, Slot
 from moorage.domain.origin import Origin
 from moorage.store.holdings import load_consumers, write_changes, write_usages
-from moorage.store.inventories import Stock, load_stock
+from moorage.store.inventories import Stock, lock_stock
 from moorage.store.journal import Entry, write_journals
 from moorage.store.names import ensure_parties, keep_classes
-from moorage.store.providers import LockedProvider, bump_generations, lock_providers
+from moorage.store.providers import LockedProvider, bump_generations
 from moorage.store.transaction import Transaction
 
 
@@ -89,8 +89,7 @@ def load_books(
     """
     found, held_on = load_consumers(tx, {claim.consumer for claim in claims} | set(consumers))
     asked_of = {provider for claim in claims for provider in claim.resources}
-    locked = lock_providers(tx, sorted(asked_of | held_on | set(providers)))
-    stock = load_stock(tx, sorted(provider.id for provider in locked.values()))
+    locked, stock = lock_stock(tx, sorted(asked_of | held_on | set(providers)))
     used = {(item.provider_id, item.class_id): item.used for item in stock}
     ledger = Ledger(
         consumers=found,

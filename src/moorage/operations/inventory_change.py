@@ -17,12 +17,12 @@ from moorage.store.inventories import (
     Stock,
     delete_inventory_rows,
     insert_inventories,
-    load_stock,
+    lock_stock,
     update_inventories,
 )
 from moorage.store.journal import Entry, write_journal
 from moorage.store.names import keep_classes
-from moorage.store.providers import LockedProvider, bump_generations, lock_providers
+from moorage.store.providers import LockedProvider, bump_generations
 from moorage.store.transaction import Transaction
 
 
@@ -42,12 +42,13 @@ def load_shelf(tx: Transaction, provider: str, *, generation: int | None) -> She
     Raises:
         UnknownProvider, ProviderGenerationConflict
     """
-    locked = lock_providers(tx, [provider]).get(ProviderUuid(provider))
+    providers, stock = lock_stock(tx, [provider])
+    locked = providers.get(ProviderUuid(provider))
     if locked is None:
         raise UnknownProvider(provider)
     if generation is not None and generation != locked.generation:
         raise ProviderGenerationConflict(provider, locked.generation, generation)
-    return Shelf(locked, {item.class_name: item for item in load_stock(tx, [locked.id])})
+    return Shelf(locked, {item.class_name: item for item in stock})
 
 
 def change_inventories(

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from moorage.domain.ids import Generation, ProviderUuid
+from moorage.domain.ids import Generation
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import ProviderGenerationConflict, UnknownProvider
 from moorage.operations.services import Services
-from moorage.store.associations import link_aggregates, load_linked_aggregates
+from moorage.store.associations import link_aggregates, lock_with_aggregates
 from moorage.store.journal import Entry, write_journal
 from moorage.store.names import ensure_aggregates
-from moorage.store.providers import bump_generations, lock_providers
+from moorage.store.providers import bump_generations
 from moorage.store.transaction import Transaction
 
 
@@ -33,12 +33,11 @@ def set_aggregates(
     wanted = set(aggregates)
 
     def attempt(tx: Transaction) -> Generation:
-        locked = lock_providers(tx, [provider]).get(ProviderUuid(provider))
+        locked, linked = lock_with_aggregates(tx, provider)
         if locked is None:
             raise UnknownProvider(provider)
         if generation is not None and generation != locked.generation:
             raise ProviderGenerationConflict(provider, locked.generation, generation)
-        linked = load_linked_aggregates(tx, locked.id)
         added = ensure_aggregates(tx, sorted(wanted - linked.keys()), at=origin.at)
         gone = [key for uuid, key in linked.items() if uuid not in wanted]
         link_aggregates(tx, locked.id, added=sorted(added.values()), gone=gone, at=origin.at)

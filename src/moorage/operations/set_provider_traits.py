@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from moorage.domain.ids import Generation, ProviderUuid
+from moorage.domain.ids import Generation
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import (
     ProviderGenerationConflict,
@@ -12,10 +12,10 @@ from moorage.domain.refusals import (
 )
 from moorage.operations.list_traits import newest
 from moorage.operations.services import Services
-from moorage.store.associations import link_traits, load_linked_traits
+from moorage.store.associations import link_traits, lock_with_traits
 from moorage.store.journal import Entry, write_journal
 from moorage.store.names import keep_traits
-from moorage.store.providers import bump_generations, lock_providers
+from moorage.store.providers import bump_generations
 from moorage.store.transaction import Transaction
 
 
@@ -39,7 +39,7 @@ def change_provider_traits(
     tx: Transaction, provider: str, generation: int | None, traits: dict[str, None], origin: Origin
 ) -> tuple[Generation, Sequence[str], datetime | None]:
     """Set the traits in an open transaction; a generation of None is not checked."""
-    locked = lock_providers(tx, [provider]).get(ProviderUuid(provider))
+    locked, linked = lock_with_traits(tx, provider)
     if locked is None:
         raise UnknownProvider(provider)
     if generation is not None and generation != locked.generation:
@@ -48,7 +48,6 @@ def change_provider_traits(
     unknown = tuple(name for name in traits if name not in found)
     if unknown:
         raise UnknownTraits(unknown)
-    linked = load_linked_traits(tx, locked.id)
     added = sorted(trait.id for name, trait in found.items() if name not in linked)
     gone = [key for name, key in linked.items() if name not in found]
     if added or gone:

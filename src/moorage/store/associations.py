@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Insert, TextClause, insert
+from sqlalchemy import DateTime
 
-from moorage.domain.ids import Generation, ProviderId
+from moorage.domain.ids import Generation, ProviderId, ProviderUuid
 from moorage.store.names import Named
-from moorage.store.sql import query, statement
+from moorage.store.providers import LockedProvider, lock_providers_with
+from moorage.store.sql import Insert, Load, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import resource_provider_aggregates, resource_provider_traits
 from moorage.store.transaction import Transaction
@@ -30,25 +31,28 @@ _TRAITS = query(
        ORDER BY n.id""",
     modified_at=DateTime,
 )
-_LINKED_AGGREGATES = query(
-    """SELECT n.id, n.uuid FROM resource_provider_aggregates l
+_LINKED_AGGREGATES = Load(
+    """SELECT n.id, n.uuid FROM resource_providers p
+       JOIN resource_provider_aggregates l ON l.resource_provider_id = p.id
        JOIN placement_aggregates n ON n.id = l.aggregate_id
-       WHERE l.resource_provider_id = :id"""
+       WHERE p.uuid IN :uuids"""
 )
-_LINKED_TRAITS = query(
-    """SELECT n.id, n.name FROM resource_provider_traits l JOIN traits n ON n.id = l.trait_id
-       WHERE l.resource_provider_id = :id"""
+_LINKED_TRAITS = Load(
+    """SELECT n.id, n.name FROM resource_providers p
+       JOIN resource_provider_traits l ON l.resource_provider_id = p.id
+       JOIN traits n ON n.id = l.trait_id
+       WHERE p.uuid IN :uuids"""
 )
-_LINK_AGGREGATE = insert(resource_provider_aggregates).inline()
-_LINK_TRAIT = insert(resource_provider_traits).inline()
-_UNLINK_AGGREGATES = statement(
+_LINK_AGGREGATE = Insert(
+    resource_provider_aggregates, ("resource_provider_id", "aggregate_id", "created_at")
+)
+_LINK_TRAIT = Insert(resource_provider_traits, ("resource_provider_id", "trait_id", "created_at"))
+_UNLINK_AGGREGATES = Write(
     """DELETE FROM resource_provider_aggregates
-       WHERE resource_provider_id = :id AND aggregate_id IN :gone""",
-    many=("gone",),
+       WHERE resource_provider_id = :id AND aggregate_id IN :gone"""
 )
-_UNLINK_TRAITS = statement(
-    "DELETE FROM resource_provider_traits WHERE resource_provider_id = :id AND trait_id IN :gone",
-    many=("gone",),
+_UNLINK_TRAITS = Write(
+    "DELETE FROM resource_provider_traits WHERE resource_provider_id = :id AND trait_id IN :gone"
 )
 
 
@@ -69,14 +73,20 @@ def read_provider_traits(store: Store, provider: str) -> tuple[Generation, list[
     return Generation(rows[0].generation or 0), found
 
 
-def load_linked_aggregates(tx: Transaction, provider: ProviderId) -> dict[str, int]:
-    """Row ids by uuid of the aggregates that a provider is in."""
-    return {row.uuid: row.id for row in tx.execute(_LINKED_AGGREGATES, {"id": provider})}
+def lock_with_aggregates(
+    tx: Transaction, provider: str
+) -> tuple[LockedProvider | None, dict[str, int]]:
+    """Take the row of a provider, and load the aggregates it is in: row ids by uuid."""
+    locked, rows = lock_providers_with(tx, [provider], _LINKED_AGGREGATES)
+    return locked.get(ProviderUuid(provider)), {row.uuid: row.id for row in rows}
 
 
-def load_linked_traits(tx: Transaction, provider: ProviderId) -> dict[str, int]:
-    """Row ids by name of the traits that a provider has."""
-    return {row.name: row.id for row in tx.execute(_LINKED_TRAITS, {"id": provider})}
+def lock_with_traits(
+    tx: Transaction, provider: str
+) -> tuple[LockedProvider | None, dict[str, int]]:
+    """Take the row of a provider, and load the traits it has: row ids by name."""
+    locked, rows = lock_providers_with(tx, [provider], _LINKED_TRAITS)
+    return locked.get(ProviderUuid(provider)), {row.name: row.id for row in rows}
 
 
 def link_aggregates(
@@ -109,12 +119,12 @@ def link_traits(
 
 def _replace(  # noqa: PLR0917
     tx: Transaction,
-    unlink: TextClause,
+    unlink: Write,
     link: Insert,
     provider: ProviderId,
     gone: list[int],
     rows: list[dict[str, Any]],
 ) -> None:
     if gone:
-        tx.execute(unlink, {"id": provider, "gone": gone})
-    tx.insert_many(link, rows)
+        tx.write(unlink, {"id": provider, "gone": gone})
+    tx.insert(link, rows)

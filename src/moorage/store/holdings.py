@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Row, insert
+from sqlalchemy import DateTime
 
 from moorage.domain.claim import ConsumerChange
 from moorage.domain.consumer import ConsumerAllocations, ProviderAllocations
 from moorage.domain.ids import ConsumerId, ConsumerUuid, Generation, ProviderUuid
 from moorage.domain.ledger import Consumer, Slot
 from moorage.store.names import Parties
-from moorage.store.sql import UNDATED, RowsUpdate, query, statement
+from moorage.store.sql import UNDATED, Insert, Load, RowsUpdate, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import allocations, consumers
 from moorage.store.transaction import Transaction
@@ -42,7 +42,7 @@ _OF_PROVIDER = query(
        ORDER BY a.id""",
     modified_at=DateTime,
 )
-_LOAD = query(
+_LOAD = Load(
     """SELECT c.id, c.uuid, c.generation, pr.external_id AS project, us.external_id AS user_id,
               ct.name AS consumer_type, a.resource_provider_id, a.resource_class_id, a.used,
               p.uuid AS provider
@@ -53,15 +53,17 @@ _LOAD = query(
        LEFT JOIN allocations a ON a.consumer_id = c.uuid
        LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
        WHERE c.uuid IN :uuids
-       ORDER BY c.id, a.id""",
-    many=("uuids",),
+       ORDER BY c.id, a.id"""
 )
-_DELETE_ALLOCATIONS = statement(
-    "DELETE FROM allocations WHERE consumer_id IN :uuids", many=("uuids",)
+_DELETE_ALLOCATIONS = Write("DELETE FROM allocations WHERE consumer_id IN :uuids")
+_DELETE_CONSUMERS = Write("DELETE FROM consumers WHERE id IN :ids")
+_INSERT_ALLOCATIONS = Insert(
+    allocations, ("resource_provider_id", "resource_class_id", "consumer_id", "used", "created_at")
 )
-_DELETE_CONSUMERS = statement("DELETE FROM consumers WHERE id IN :ids", many=("ids",))
-_INSERT_ALLOCATIONS = insert(allocations).inline()
-_INSERT_CONSUMERS = insert(consumers).inline()
+_INSERT_CONSUMERS = Insert(
+    consumers,
+    ("uuid", "project_id", "user_id", "generation", "consumer_type_id", "created_at"),
+)
 _NO_TYPE = 0
 _UPDATE_CONSUMERS = RowsUpdate(
     "consumers",
@@ -139,16 +141,16 @@ def load_consumers(
     wanted = sorted(uuids)
     if not wanted:
         return {}, set()
-    rows_by_uuid: dict[ConsumerUuid, list[Row[Any]]] = {}
+    rows_by_uuid: dict[ConsumerUuid, list[Any]] = {}
     providers: set[ProviderUuid] = set()
-    for row in tx.execute(_LOAD, {"uuids": wanted}):
+    for row in tx.load(_LOAD, {"uuids": wanted}):
         rows_by_uuid.setdefault(row.uuid, []).append(row)
         if row.provider is not None:
             providers.add(row.provider)
     return {uuid: _consumer(rows) for uuid, rows in rows_by_uuid.items()}, providers
 
 
-def _consumer(rows: Sequence[Row[Any]]) -> Consumer:
+def _consumer(rows: Sequence[Any]) -> Consumer:
     first = rows[0]
     held: dict[Slot, int] = {}
     for row in rows:
@@ -179,8 +181,8 @@ def write_changes(
         change.consumer for change in changes if change.before is not None and change.before.held
     ]
     if emptied:
-        tx.execute(_DELETE_ALLOCATIONS, {"uuids": emptied})
-    tx.insert_many(
+        tx.write(_DELETE_ALLOCATIONS, {"uuids": emptied})
+    tx.insert(
         _INSERT_ALLOCATIONS,
         [
             {
@@ -233,8 +235,8 @@ def _write_consumers(
                 )
             )
     # A consumer that another request made in the meantime starts this work anew.
-    tx.insert_many(_INSERT_CONSUMERS, new)
-    _UPDATE_CONSUMERS.run(tx, sorted(kept), at=at)
+    tx.insert(_INSERT_CONSUMERS, new)
+    tx.update(_UPDATE_CONSUMERS, sorted(kept), at=at)
     _delete_consumers(
         tx, [change for change in changes if change.after is None and change.before is not None]
     )
@@ -250,8 +252,8 @@ def _delete_consumers(tx: Transaction, changes: Sequence[ConsumerChange]) -> Non
         assert change.before.id is not None
         rows.append((change.before.id, change.before.generation))
     # The guard comes first: it also takes the rows, so that nobody changes them before the DELETE.
-    _TAKE_CONSUMERS.run(tx, sorted(rows))
-    tx.write_exactly(_DELETE_CONSUMERS, {"ids": [row[0] for row in rows]}, rows=len(rows))
+    tx.update(_TAKE_CONSUMERS, sorted(rows))
+    tx.write(_DELETE_CONSUMERS, {"ids": [row[0] for row in rows]}, rows=len(rows))
 
 
 def write_usages(tx: Transaction, changes: dict[Slot, tuple[int, int]]) -> None:
@@ -261,4 +263,4 @@ def write_usages(tx: Transaction, changes: dict[Slot, tuple[int, int]]) -> None:
         StaleView: a total is not what it was, so the capacity that was checked may be gone.
     """
     rows = [(slot[0], slot[1], was, becomes) for slot, (was, becomes) in sorted(changes.items())]
-    _UPDATE_USAGES.run(tx, rows)
+    tx.update(_UPDATE_USAGES, rows)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Float, Row, insert
+from sqlalchemy import DateTime, Float
 
-from moorage.domain.ids import Generation, ProviderId, ResourceClassId
+from moorage.domain.ids import Generation, ProviderId, ProviderUuid, ResourceClassId
 from moorage.domain.inventory import Inventory, ProviderInventories
-from moorage.store.sql import query, statement
+from moorage.store.providers import LockedProvider, lock_providers_with
+from moorage.store.sql import Insert, Load, RowsUpdate, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import inventories, moorage_usages
 from moorage.store.transaction import Transaction
@@ -35,36 +36,38 @@ _USAGES = query(
        WHERE p.uuid = :uuid
        ORDER BY i.id"""
 )
-_STOCK = query(
+_STOCK = Load(
     """SELECT i.resource_provider_id, i.resource_class_id, rc.name, i.total, i.reserved,
               i.min_unit, i.max_unit, i.step_size, i.allocation_ratio,
               COALESCE(u.used, 0) AS used
-       FROM inventories i
+       FROM resource_providers p
+       JOIN inventories i ON i.resource_provider_id = p.id
        JOIN resource_classes rc ON rc.id = i.resource_class_id
        LEFT JOIN moorage_usages u ON u.resource_provider_id = i.resource_provider_id
                                  AND u.resource_class_id = i.resource_class_id
-       WHERE i.resource_provider_id IN :ids
-       ORDER BY i.id""",
-    many=("ids",),
-    allocation_ratio=Float,
+       WHERE p.uuid IN :uuids
+       ORDER BY i.id"""
 )
-_INSERT = insert(inventories).inline()
-_INSERT_USAGES = insert(moorage_usages).inline()
-_UPDATE = statement(
-    """UPDATE inventories
-       SET total = :total, reserved = :reserved, min_unit = :min_unit, max_unit = :max_unit,
-           step_size = :step_size, allocation_ratio = :allocation_ratio, updated_at = :at
-       WHERE resource_provider_id = :provider AND resource_class_id = :resource_class"""
+_AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "allocation_ratio")
+_INSERT = Insert(
+    inventories, ("resource_provider_id", "resource_class_id", *_AMOUNTS, "created_at")
 )
-_DELETE = statement(
+_INSERT_USAGES = Insert(moorage_usages, ("resource_provider_id", "resource_class_id", "used"))
+_UPDATE = RowsUpdate(
+    "inventories",
+    ("provider", "class_id", *_AMOUNTS),
+    assign={name: f"d.{name}" for name in _AMOUNTS} | {"updated_at": ":at"},
+    match="t.resource_provider_id = d.provider AND t.resource_class_id = d.class_id",
+    index="uniq_inventories0resource_provider_resource_class",
+    real=("allocation_ratio",),
+)
+_DELETE = Write(
     """DELETE FROM inventories
-       WHERE resource_provider_id = :provider AND resource_class_id IN :classes""",
-    many=("classes",),
+       WHERE resource_provider_id = :provider AND resource_class_id IN :classes"""
 )
-_DELETE_USAGES = statement(
+_DELETE_USAGES = Write(
     """DELETE FROM moorage_usages
-       WHERE resource_provider_id = :provider AND resource_class_id IN :classes AND used = 0""",
-    many=("classes",),
+       WHERE resource_provider_id = :provider AND resource_class_id IN :classes AND used = 0"""
 )
 
 
@@ -79,7 +82,7 @@ class Stock:
     used: int
 
 
-def _inventory(row: Row[Any]) -> Inventory:
+def _inventory(row: Any) -> Inventory:
     return Inventory(
         total=row.total,
         reserved=row.reserved,
@@ -112,12 +115,12 @@ def read_usages(store: Store, provider: str) -> tuple[Generation, dict[str, int]
     return Generation(rows[0].generation or 0), used
 
 
-def load_stock(tx: Transaction, providers: Iterable[ProviderId]) -> list[Stock]:
-    """The inventories of locked providers with their running totals."""
-    ids = list(providers)
-    if not ids:
-        return []
-    return [
+def lock_stock(
+    tx: Transaction, providers: Iterable[str]
+) -> tuple[dict[ProviderUuid, LockedProvider], list[Stock]]:
+    """Take the rows of providers, and load their inventories with the running totals."""
+    locked, rows = lock_providers_with(tx, providers, _STOCK)
+    return locked, [
         Stock(
             row.resource_provider_id,
             row.resource_class_id,
@@ -125,7 +128,7 @@ def load_stock(tx: Transaction, providers: Iterable[ProviderId]) -> list[Stock]:
             _inventory(row),
             int(row.used),
         )
-        for row in tx.execute(_STOCK, {"ids": ids})
+        for row in rows
     ]
 
 
@@ -136,7 +139,7 @@ def insert_inventories(
     at: datetime,
 ) -> None:
     """Add inventories, each with a running total of nothing."""
-    tx.insert_many(
+    tx.insert(
         _INSERT,
         [
             _values(inventory)
@@ -144,7 +147,7 @@ def insert_inventories(
             for (provider, class_id), inventory in added.items()
         ],
     )
-    tx.insert_many(
+    tx.insert(
         _INSERT_USAGES,
         [
             {"resource_provider_id": provider, "resource_class_id": class_id, "used": 0}
@@ -161,11 +164,10 @@ def update_inventories(
 ) -> None:
     """Overwrite inventories that exist."""
     rows = [
-        _values(inventory) | {"provider": provider, "resource_class": class_id, "at": at}
-        for (provider, class_id), inventory in changed.items()
+        (provider, class_id, *_values(inventory).values())
+        for (provider, class_id), inventory in sorted(changed.items(), key=lambda item: item[0])
     ]
-    if rows:
-        tx.execute(_UPDATE, rows)
+    tx.update(_UPDATE, rows, at=at)
 
 
 def delete_inventory_rows(
@@ -179,16 +181,9 @@ def delete_inventory_rows(
     ids = list(classes)
     if not ids:
         return
-    tx.write_exactly(_DELETE_USAGES, {"provider": provider, "classes": ids}, rows=len(ids))
-    tx.write_exactly(_DELETE, {"provider": provider, "classes": ids}, rows=len(ids))
+    tx.write(_DELETE_USAGES, {"provider": provider, "classes": ids}, rows=len(ids))
+    tx.write(_DELETE, {"provider": provider, "classes": ids}, rows=len(ids))
 
 
 def _values(inventory: Inventory) -> dict[str, Any]:
-    return {
-        "total": inventory.total,
-        "reserved": inventory.reserved,
-        "min_unit": inventory.min_unit,
-        "max_unit": inventory.max_unit,
-        "step_size": inventory.step_size,
-        "allocation_ratio": inventory.allocation_ratio,
-    }
+    return {name: getattr(inventory, name) for name in _AMOUNTS}

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, DateTime, insert
+from sqlalchemy import Connection, DateTime
 
 from moorage.domain.ids import ProviderId
 from moorage.domain.origin import Origin
-from moorage.store.sql import query
+from moorage.store.sql import Insert, query
 from moorage.store.store import Store
 from moorage.store.tables import moorage_journal
 from moorage.store.transaction import Transaction
@@ -21,7 +21,21 @@ RECOUNT_KIND: Final = "usages.recount"
 GAP_AGE_S_MAX: Final = 120.0
 """A missing row number this old belongs to a transaction that was rolled back."""
 
-_INSERT = insert(moorage_journal).inline()
+_INSERT = Insert(
+    moorage_journal,
+    (
+        "at",
+        "kind",
+        "subject",
+        "providers",
+        "before",
+        "after",
+        "request_id",
+        "global_request_id",
+        "project_id",
+        "user_id",
+    ),
+)
 NEWS_MAX: Final = 20_000
 """Rows of news that one look takes; who finds so many reads all providers anew."""
 
@@ -61,12 +75,12 @@ class Entry:
 
 def write_journal(tx: Transaction, entries: Iterable[Entry], origin: Origin) -> None:
     """Record changes that one request makes, in their order."""
-    tx.insert_many(_INSERT, [_row(entry, origin) for entry in entries])
+    tx.insert(_INSERT, [_row(entry, origin) for entry in entries])
 
 
 def write_journals(tx: Transaction, entries: Iterable[tuple[Entry, Origin]]) -> None:
     """Record changes of several requests that share the transaction."""
-    tx.insert_many(_INSERT, [_row(entry, origin) for entry, origin in entries])
+    tx.insert(_INSERT, [_row(entry, origin) for entry, origin in entries])
 
 
 def _row(entry: Entry, origin: Origin) -> dict[str, Any]:

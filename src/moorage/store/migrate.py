@@ -12,13 +12,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from moorage.domain.origin import Origin
-from moorage.store.dialects import Trouble
+from moorage.store.dialects import Trouble, trouble_of
 from moorage.store.journal import RECOUNT_KIND, Entry, write_journal
 from moorage.store.names import load_names
+from moorage.store.sql import Insert, LockingLoad, Write
 from moorage.store.store import Store
 from moorage.store.tables import PLACEMENT_TABLES, resource_classes, traits
 from moorage.store.transaction import Transaction
@@ -91,7 +92,10 @@ def upgrade(store: Store, *, at: datetime) -> SchemaStatus:
         except DBAPIError as error:
             # The turn is kept within one server: on another node of a cluster somebody may be
             # making the same tables. What is there is taken, and the rest made.
-            if store.dialect.trouble(error) is not Trouble.CONFLICT or time.monotonic() > deadline:
+            if (
+                trouble_of(store.dialect, error) is not Trouble.CONFLICT
+                or time.monotonic() > deadline
+            ):
                 raise
             time.sleep(RACE_PAUSE_S)
     sync_names(store, at=at)
@@ -163,8 +167,8 @@ def check_adoptable(connection: Connection) -> None:
             )
 
 
-_DROP_TOTALS = text("DELETE FROM moorage_usages")
-_COUNT_TOTALS = text(
+_DROP_TOTALS = Write("DELETE FROM moorage_usages")
+_COUNT_TOTALS = Write(
     """INSERT INTO moorage_usages (resource_provider_id, resource_class_id, used)
        SELECT i.resource_provider_id, i.resource_class_id, COALESCE(SUM(a.used), 0)
        FROM inventories i
@@ -172,7 +176,11 @@ _COUNT_TOTALS = text(
                               AND a.resource_class_id = i.resource_class_id
        GROUP BY i.resource_provider_id, i.resource_class_id"""
 )
-_LOCK_ALL = "SELECT p.id FROM resource_providers p ORDER BY p.id {clause}"
+_LOCK_ALL = LockingLoad("SELECT p.id FROM resource_providers p ORDER BY p.id", index="")
+
+
+_ADD_TRAITS = Insert(traits, ("name", "created_at"))
+_ADD_CLASSES = Insert(resource_classes, ("id", "name", "created_at"))
 
 
 def recount(store: Store, *, at: datetime) -> None:
@@ -183,9 +191,9 @@ def recount(store: Store, *, at: datetime) -> None:
     origin = Origin("moorage-recount", None, None, None, at)
 
     def attempt(tx: Transaction) -> None:
-        tx.execute(text(_LOCK_ALL.format(clause=tx.dialect.lock_rows)))
-        tx.execute(_DROP_TOTALS)
-        tx.execute(_COUNT_TOTALS)
+        tx.load(_LOCK_ALL)
+        tx.write(_DROP_TOTALS)
+        tx.write(_COUNT_TOTALS)
         write_journal(tx, [Entry(RECOUNT_KIND, "usages", ())], origin)
 
     store.run(attempt)
@@ -196,8 +204,8 @@ def sync_names(store: Store, *, at: datetime) -> None:
 
     def attempt(tx: Transaction) -> None:
         known_traits = load_names(tx, traits)
-        tx.insert_many(
-            insert(traits),
+        tx.insert(
+            _ADD_TRAITS,
             [
                 {"name": name, "created_at": at}
                 for name in sorted(os_traits.get_traits())
@@ -205,8 +213,8 @@ def sync_names(store: Store, *, at: datetime) -> None:
             ],
         )
         known_classes = load_names(tx, resource_classes)
-        tx.insert_many(
-            insert(resource_classes),
+        tx.insert(
+            _ADD_CLASSES,
             [
                 {"id": place, "name": name, "created_at": at}
                 for place, name in enumerate(os_resource_classes.STANDARDS)

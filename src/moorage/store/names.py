@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Table, TextualSelect, insert, select
+from sqlalchemy import DateTime, Table
 
 from moorage.domain.ids import CUSTOM_CLASS_ID_MIN, CUSTOM_PREFIX, ResourceClassId, TraitId
 from moorage.store.memory import remember
-from moorage.store.sql import LockingQuery, query, statement
+from moorage.store.sql import Insert, Load, LockingLoad, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import (
     consumer_types,
@@ -42,18 +42,16 @@ _CLASS = query(
     f"SELECT n.id, n.name, {_STAMP} FROM resource_classes n WHERE n.name = :name",
     modified_at=DateTime,
 )
-_CLASS_IDS = LockingQuery(
-    "SELECT n.id, n.name FROM resource_classes n {hint} WHERE n.name IN :names ORDER BY n.id",
-    index="uniq_resource_classes0name",
-    many=("names",),
+_CLASS_IDS = (
+    "SELECT n.id, n.name FROM resource_classes n {hint} WHERE n.name IN :names ORDER BY n.id"
 )
-_CLASS_ID_MAX = query("SELECT MAX(n.id) AS highest FROM resource_classes n")
-_CLASS_USED = query("SELECT i.id FROM inventories i WHERE i.resource_class_id = :id LIMIT 1")
-_INSERT_CLASS = insert(resource_classes).inline()
-_RENAME_CLASS = statement(
-    "UPDATE resource_classes SET name = :name, updated_at = :at WHERE id = :id"
-)
-_DELETE_CLASS = statement("DELETE FROM resource_classes WHERE id = :id")
+_KEEP_CLASSES = LockingLoad(_CLASS_IDS, index="uniq_resource_classes0name", shared=True)
+_LOCK_CLASSES = LockingLoad(_CLASS_IDS, index="uniq_resource_classes0name")
+_CLASS_ID_MAX = Load("SELECT MAX(n.id) AS highest FROM resource_classes n")
+_CLASS_USED = Load("SELECT i.id FROM inventories i WHERE i.resource_class_id = :id LIMIT 1")
+_INSERT_CLASS = Insert(resource_classes, ("id", "name", "created_at"))
+_RENAME_CLASS = Write("UPDATE resource_classes SET name = :name, updated_at = :at WHERE id = :id")
+_DELETE_CLASS = Write("DELETE FROM resource_classes WHERE id = :id")
 
 
 def read_classes(store: Store) -> list[Named]:
@@ -73,7 +71,7 @@ def keep_classes(tx: Transaction, names: Iterable[str]) -> dict[str, ResourceCla
     """
     wanted = list(names)
     ids = {name: tx.memory.classes[name] for name in wanted if name in tx.memory.classes}
-    found = _class_ids(tx, [name for name in wanted if name not in ids], _CLASS_IDS.keeping(tx))
+    found = _class_ids(tx, [name for name in wanted if name not in ids], _KEEP_CLASSES)
     standard = {name: key for name, key in found.items() if key < CUSTOM_CLASS_ID_MIN}
     if standard:
         tx.learned.append(lambda: remember(tx.memory.classes, standard))
@@ -82,36 +80,36 @@ def keep_classes(tx: Transaction, names: Iterable[str]) -> dict[str, ResourceCla
 
 def lock_class(tx: Transaction, name: str) -> ResourceClassId | None:
     """Take one class for a change or its deletion."""
-    return _class_ids(tx, [name], _CLASS_IDS.locking(tx)).get(name)
+    return _class_ids(tx, [name], _LOCK_CLASSES).get(name)
 
 
 def _class_ids(
-    tx: Transaction, names: Iterable[str], what: TextualSelect
+    tx: Transaction, names: Iterable[str], what: LockingLoad
 ) -> dict[str, ResourceClassId]:
     wanted = list(names)
     if not wanted:
         return {}
-    rows = tx.execute(what, {"names": wanted})
+    rows = tx.load(what, {"names": wanted})
     return {row.name: ResourceClassId(row.id) for row in rows}
 
 
 def class_in_use(tx: Transaction, class_id: ResourceClassId) -> bool:
-    return tx.execute(_CLASS_USED, {"id": class_id}).first() is not None
+    return bool(tx.load(_CLASS_USED, {"id": class_id}))
 
 
 def insert_class(tx: Transaction, name: str, *, at: datetime) -> None:
     """Add a custom class under the next free id; a race for the id starts the work anew."""
-    row = tx.execute(_CLASS_ID_MAX).one()
+    (row,) = tx.load(_CLASS_ID_MAX)
     next_id = max((row.highest or 0) + 1, CUSTOM_CLASS_ID_MIN)
-    tx.execute(_INSERT_CLASS, {"id": next_id, "name": name, "created_at": at})
+    tx.insert(_INSERT_CLASS, [{"id": next_id, "name": name, "created_at": at}])
 
 
 def rename_class(tx: Transaction, class_id: ResourceClassId, name: str, *, at: datetime) -> None:
-    tx.write_exactly(_RENAME_CLASS, {"id": class_id, "name": name, "at": at}, rows=1)
+    tx.write(_RENAME_CLASS, {"id": class_id, "name": name, "at": at}, rows=1)
 
 
 def delete_class(tx: Transaction, class_id: ResourceClassId) -> None:
-    tx.write_exactly(_DELETE_CLASS, {"id": class_id}, rows=1)
+    tx.write(_DELETE_CLASS, {"id": class_id}, rows=1)
 
 
 # --- traits ---------------------------------------------------------------------------------
@@ -119,23 +117,21 @@ def delete_class(tx: Transaction, class_id: ResourceClassId) -> None:
 _TRAIT_COLUMNS = f"SELECT n.id, n.name, {_STAMP} FROM traits n"
 _ASSOCIATED = "EXISTS (SELECT 1 FROM resource_provider_traits l WHERE l.trait_id = n.id)"
 _TRAIT = query(f"{_TRAIT_COLUMNS} WHERE n.name = :name", modified_at=DateTime)
-_TRAITS_BY_NAME = query(
-    f"{_TRAIT_COLUMNS} WHERE n.name IN :names ORDER BY n.id", many=("names",), modified_at=DateTime
-)
-_KEEP_TRAITS = LockingQuery(
+_LOAD_TRAIT = Load(f"{_TRAIT_COLUMNS} WHERE n.name = :name", moments=("modified_at",))
+_KEEP_TRAITS = LockingLoad(
     f"{_TRAIT_COLUMNS} {{hint}} WHERE n.name IN :names ORDER BY n.id",
     index="uniq_traits0name",
-    many=("names",),
-    modified_at=DateTime,
+    shared=True,
+    moments=("modified_at",),
 )
-_LOCK_TRAIT = LockingQuery(
+_LOCK_TRAIT = LockingLoad(
     "SELECT n.id FROM traits n {hint} WHERE n.name = :name", index="uniq_traits0name"
 )
-_TRAIT_USED = query(
+_TRAIT_USED = Load(
     "SELECT l.trait_id FROM resource_provider_traits l WHERE l.trait_id = :id LIMIT 1"
 )
-_INSERT_TRAIT = insert(traits).inline()
-_DELETE_TRAIT = statement("DELETE FROM traits WHERE id = :id")
+_INSERT_TRAIT = Insert(traits, ("name", "created_at"))
+_DELETE_TRAIT = Write("DELETE FROM traits WHERE id = :id")
 
 
 def _named(rows: Iterable[Any]) -> list[Named]:
@@ -172,7 +168,7 @@ def read_trait(store: Store, name: str) -> Named | None:
 
 
 def load_trait(tx: Transaction, name: str) -> Named | None:
-    rows = _named(tx.execute(_TRAIT, {"name": name}))
+    rows = _named(tx.load(_LOAD_TRAIT, {"name": name}))
     return rows[0] if rows else None
 
 
@@ -189,7 +185,7 @@ def keep_traits(tx: Transaction, names: Iterable[str]) -> dict[str, Named]:
     missing = [name for name in wanted if name not in kept]
     if not missing:
         return kept
-    found = _named(tx.execute(_KEEP_TRAITS.keeping(tx), {"names": missing}))
+    found = _named(tx.load(_KEEP_TRAITS, {"names": missing}))
     standard = {
         trait.name: (trait.id, trait.modified_at)
         for trait in found
@@ -201,42 +197,45 @@ def keep_traits(tx: Transaction, names: Iterable[str]) -> dict[str, Named]:
 
 
 def lock_trait(tx: Transaction, name: str) -> TraitId | None:
-    row = tx.execute(_LOCK_TRAIT.locking(tx), {"name": name}).first()
-    return None if row is None else TraitId(row.id)
+    rows = tx.load(_LOCK_TRAIT, {"name": name})
+    return TraitId(rows[0].id) if rows else None
 
 
 def trait_in_use(tx: Transaction, trait: TraitId) -> bool:
-    return tx.execute(_TRAIT_USED, {"id": trait}).first() is not None
+    return bool(tx.load(_TRAIT_USED, {"id": trait}))
 
 
 def insert_trait(tx: Transaction, name: str, *, at: datetime) -> None:
-    tx.execute(_INSERT_TRAIT, {"name": name, "created_at": at})
+    tx.insert(_INSERT_TRAIT, [{"name": name, "created_at": at}])
 
 
 def delete_trait_row(tx: Transaction, trait: TraitId) -> None:
-    tx.write_exactly(_DELETE_TRAIT, {"id": trait}, rows=1)
+    tx.write(_DELETE_TRAIT, {"id": trait}, rows=1)
 
 
 # --- rows that are made when first named, and never changed or deleted -----------------------
 
 
-def _find(table: Table, column: str) -> TextualSelect:
-    return query(
-        f"SELECT n.id, n.{column} AS name FROM {table.name} n WHERE n.{column} IN :names",
-        many=("names",),
-    )
+class _Kind:
+    """A table of names with its statements."""
+
+    def __init__(self, table: Table, column: str) -> None:
+        self.column = column
+        self.find = Load(
+            f"SELECT n.id, n.{column} AS name FROM {table.name} n WHERE n.{column} IN :names"
+        )
+        self.insert = Insert(table, (column, "created_at"))
 
 
-_FIND_AGGREGATES = _find(placement_aggregates, "uuid")
-_FIND_PROJECTS = _find(projects, "external_id")
-_FIND_USERS = _find(users, "external_id")
-_FIND_TYPES = _find(consumer_types, "name")
+_AGGREGATES = _Kind(placement_aggregates, "uuid")
+_PROJECTS = _Kind(projects, "external_id")
+_USERS = _Kind(users, "external_id")
+_TYPES = _Kind(consumer_types, "name")
 
 
 def ensure_aggregates(tx: Transaction, uuids: Iterable[str], *, at: datetime) -> dict[str, int]:
     """Row ids of aggregates by uuid; those that are new are added, and none is ever deleted."""
-    memory = tx.memory.aggregates
-    return _known(tx, memory, placement_aggregates, "uuid", _FIND_AGGREGATES, set(uuids), at=at)
+    return _known(tx, tx.memory.aggregates, _AGGREGATES, set(uuids), at=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,60 +256,36 @@ def ensure_parties(
     at: datetime,
 ) -> Parties:
     """Row ids of projects, users and consumer types; no statement for those remembered."""
-
+    memory = tx.memory
     return Parties(
-        projects=_known(
-            tx, tx.memory.projects, projects, "external_id", _FIND_PROJECTS, project_ids, at=at
-        ),
-        users=_known(tx, tx.memory.users, users, "external_id", _FIND_USERS, user_ids, at=at),
-        consumer_types=_known(
-            tx, tx.memory.consumer_types, consumer_types, "name", _FIND_TYPES, types, at=at
-        ),
+        projects=_known(tx, memory.projects, _PROJECTS, project_ids, at=at),
+        users=_known(tx, memory.users, _USERS, user_ids, at=at),
+        consumer_types=_known(tx, memory.consumer_types, _TYPES, types, at=at),
     )
 
 
-def _known(  # noqa: PLR0917
-    tx: Transaction,
-    remembered: dict[str, int],
-    table: Table,
-    column: str,
-    find: TextualSelect,
-    names: set[str],
-    *,
-    at: datetime,
+def _known(
+    tx: Transaction, remembered: dict[str, int], kind: _Kind, names: set[str], *, at: datetime
 ) -> dict[str, int]:
     ids = {name: remembered[name] for name in names if name in remembered}
     missing = names - ids.keys()
     if missing:
-        found = _ensure(tx, table, column, find, sorted(missing), at=at)
+        found = _ensure(tx, kind, sorted(missing), at=at)
         tx.learned.append(lambda: remember(remembered, found))
         ids |= found
     return ids
 
 
-def _ensure(
-    tx: Transaction,
-    table: Table,
-    column: str,
-    find: TextualSelect,
-    names: Iterable[str],
-    *,
-    at: datetime,
-) -> dict[str, int]:
-    wanted = list(names)
-    if not wanted:
-        return {}
-    found = {row.name: row.id for row in tx.execute(find, {"names": wanted})}
-    missing = [name for name in wanted if name not in found]
+def _ensure(tx: Transaction, kind: _Kind, names: list[str], *, at: datetime) -> dict[str, int]:
+    found = {row.name: row.id for row in tx.load(kind.find, {"names": names})}
+    missing = [name for name in names if name not in found]
     if missing:
         # Whoever inserts the same name first makes this transaction start anew, and find it.
-        tx.insert_many(
-            insert(table).inline(), [{column: name, "created_at": at} for name in missing]
-        )
-        found |= {row.name: row.id for row in tx.execute(find, {"names": missing})}
+        tx.insert(kind.insert, [{kind.column: name, "created_at": at} for name in missing])
+        found |= {row.name: row.id for row in tx.load(kind.find, {"names": missing})}
     return found
 
 
 def load_names(tx: Transaction, table: Table) -> set[str]:
     """All names of a table of named rows, for the start-up synchronisation."""
-    return {row.name for row in tx.execute(select(table.c.name))}
+    return {row.name for row in tx.load(Load(f"SELECT n.name FROM {table.name} n"))}

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Row, insert
+from sqlalchemy import DateTime
 
 from moorage.domain.ids import Generation, ProviderId, ProviderUuid
 from moorage.domain.provider import Provider
-from moorage.store.sql import UNDATED, LockingQuery, query, statement
+from moorage.store.dialects import Rows
+from moorage.store.sql import UNDATED, Load, LockingLoad, Write, query
 from moorage.store.store import Store
-from moorage.store.tables import resource_providers
 from moorage.store.transaction import Transaction
 
 IDS_IN_STATEMENT_MAX: Final = 1_000
@@ -38,16 +38,16 @@ _TREE = query(
          ORDER BY p.id""",
     modified_at=DateTime,
 )
-_LOCK = LockingQuery(
+_LOAD = Load(_PROVIDER + "WHERE p.uuid = :uuid", moments=("modified_at",))
+_LOCK = LockingLoad(
     """SELECT p.id, p.uuid, p.generation FROM resource_providers p {hint}
        WHERE p.uuid IN :uuids ORDER BY p.id""",
     index="uniq_resource_providers0uuid",
-    many=("uuids",),
 )
-_TAKEN = query(
+_TAKEN = Load(
     "SELECT p.uuid, p.name FROM resource_providers p WHERE p.uuid = :uuid OR p.name = :name"
 )
-_SUBTREE = query(
+_SUBTREE = Load(
     """WITH RECURSIVE subtree (id, uuid) AS (
            SELECT p.id, p.uuid FROM resource_providers p WHERE p.id = :top
            UNION ALL
@@ -56,33 +56,36 @@ _SUBTREE = query(
        )
        SELECT id, uuid FROM subtree"""
 )
-_CHILD = query("SELECT p.id FROM resource_providers p WHERE p.parent_provider_id = :id LIMIT 1")
-_ALLOCATION = query("SELECT a.id FROM allocations a WHERE a.resource_provider_id = :id LIMIT 1")
-_INSERT = insert(resource_providers)
-_ROOT_ITSELF = statement("UPDATE resource_providers SET root_provider_id = id WHERE id = :id")
-_UPROOT = statement("UPDATE resource_providers SET root_provider_id = NULL WHERE id = :id")
-_RENAME = statement(
+_CHILD = Load("SELECT p.id FROM resource_providers p WHERE p.parent_provider_id = :id LIMIT 1")
+_ALLOCATION = Load("SELECT a.id FROM allocations a WHERE a.resource_provider_id = :id LIMIT 1")
+_INSERT = Load(
+    """INSERT INTO resource_providers
+           (uuid, name, generation, parent_provider_id, root_provider_id, created_at)
+       VALUES (:uuid, :name, 0, :parent_id, :root_id, :at)
+       RETURNING id"""
+)
+_ROOT_ITSELF = Write("UPDATE resource_providers SET root_provider_id = id WHERE id = :id")
+_UPROOT = Write("UPDATE resource_providers SET root_provider_id = NULL WHERE id = :id")
+_RENAME = Write(
     """UPDATE resource_providers
        SET name = :name, parent_provider_id = :parent_id, root_provider_id = :root_id,
            updated_at = :at
        WHERE id = :id"""
 )
-_REROOT = statement(
-    "UPDATE resource_providers SET root_provider_id = :root_id, updated_at = :at WHERE id IN :ids",
-    many=("ids",),
+_REROOT = Write(
+    "UPDATE resource_providers SET root_provider_id = :root_id, updated_at = :at WHERE id IN :ids"
 )
-_BUMP = statement(
+_BUMP = Write(
     """UPDATE resource_providers SET generation = generation + :by, updated_at = :at
-       WHERE id IN :ids""",
-    many=("ids",),
+       WHERE id IN :ids"""
 )
 _DELETE = (
-    statement("DELETE FROM moorage_usages WHERE resource_provider_id = :id"),
-    statement("DELETE FROM inventories WHERE resource_provider_id = :id"),
-    statement("DELETE FROM resource_provider_aggregates WHERE resource_provider_id = :id"),
-    statement("DELETE FROM resource_provider_traits WHERE resource_provider_id = :id"),
+    Write("DELETE FROM moorage_usages WHERE resource_provider_id = :id"),
+    Write("DELETE FROM inventories WHERE resource_provider_id = :id"),
+    Write("DELETE FROM resource_provider_aggregates WHERE resource_provider_id = :id"),
+    Write("DELETE FROM resource_provider_traits WHERE resource_provider_id = :id"),
     _UPROOT,
-    statement("DELETE FROM resource_providers WHERE id = :id"),
+    Write("DELETE FROM resource_providers WHERE id = :id"),
 )
 
 
@@ -95,7 +98,7 @@ class LockedProvider:
     generation: Generation
 
 
-def _provider(row: Row[Any]) -> Provider:
+def _provider(row: Any) -> Provider:
     return Provider(
         id=row.id,
         uuid=row.uuid,
@@ -146,38 +149,54 @@ def read_providers_by_id(store: Store, ids: Sequence[int]) -> list[Provider]:
 
 def load_provider(tx: Transaction, uuid: str) -> Provider | None:
     """One provider as this transaction sees it."""
-    row = tx.execute(_BY_UUID, {"uuid": uuid}).first()
-    return None if row is None else _provider(row)
+    rows = tx.load(_LOAD, {"uuid": uuid})
+    return _provider(rows[0]) if rows else None
 
 
 def lock_providers(tx: Transaction, uuids: Iterable[str]) -> dict[ProviderUuid, LockedProvider]:
     """Take the rows of providers, in the one global order; unknown uuids are left out."""
     wanted = list(uuids)
-    if not wanted:
-        return {}
-    what = _LOCK.locking(tx)
+    return _locked(tx.load(_LOCK, {"uuids": wanted})) if wanted else {}
+
+
+def lock_providers_with(
+    tx: Transaction, uuids: Iterable[str], hanging: Load
+) -> tuple[dict[ProviderUuid, LockedProvider], Rows]:
+    """Take the rows of providers like ``lock_providers``, and load what hangs on them.
+
+    Args:
+        hanging: a SELECT by ``:uuids``; what it finds stays as it is for as long as the rows of
+            the providers are taken.
+    """
+    asked = {"uuids": list(uuids)}
+    if not asked["uuids"]:
+        return {}, ()
+    locked, found = tx.load_each((_LOCK, asked), (hanging, asked))
+    return _locked(locked), found
+
+
+def _locked(rows: Rows) -> dict[ProviderUuid, LockedProvider]:
     return {
-        row.uuid: LockedProvider(row.id, row.uuid, Generation(row.generation or 0))
-        for row in tx.execute(what, {"uuids": wanted})
+        row.uuid: LockedProvider(row.id, row.uuid, Generation(row.generation or 0)) for row in rows
     }
 
 
 def load_taken(tx: Transaction, *, uuid: str, name: str) -> list[tuple[str, str]]:
     """(uuid, name) of the providers that have this uuid or this name."""
-    return [(row.uuid, row.name) for row in tx.execute(_TAKEN, {"uuid": uuid, "name": name})]
+    return [(row.uuid, row.name) for row in tx.load(_TAKEN, {"uuid": uuid, "name": name})]
 
 
 def load_subtree(tx: Transaction, top: ProviderId) -> dict[ProviderUuid, ProviderId]:
     """A provider and everything below it."""
-    return {row.uuid: row.id for row in tx.execute(_SUBTREE, {"top": top})}
+    return {row.uuid: row.id for row in tx.load(_SUBTREE, {"top": top})}
 
 
 def has_children(tx: Transaction, provider: ProviderId) -> bool:
-    return tx.execute(_CHILD, {"id": provider}).first() is not None
+    return bool(tx.load(_CHILD, {"id": provider}))
 
 
 def has_allocations(tx: Transaction, provider: ProviderId) -> bool:
-    return tx.execute(_ALLOCATION, {"id": provider}).first() is not None
+    return bool(tx.load(_ALLOCATION, {"id": provider}))
 
 
 def insert_provider(
@@ -190,22 +209,19 @@ def insert_provider(
     at: datetime,
 ) -> ProviderId:
     """Add a provider below ``parent`` (with the root's row id), or as a root of its own."""
-    done = tx.execute(
+    (row,) = tx.load(
         _INSERT,
         {
             "uuid": uuid,
             "name": name,
-            "generation": 0,
-            "parent_provider_id": None if parent is None else parent.id,
-            "root_provider_id": root_id,
-            "created_at": at,
+            "parent_id": None if parent is None else parent.id,
+            "root_id": root_id,
+            "at": at,
         },
     )
-    key = done.inserted_primary_key
-    assert key is not None
     if root_id is None:
-        tx.execute(_ROOT_ITSELF, {"id": key[0]})
-    return ProviderId(key[0])
+        tx.write(_ROOT_ITSELF, {"id": row.id})
+    return ProviderId(row.id)
 
 
 def update_provider_row(
@@ -218,7 +234,7 @@ def update_provider_row(
     at: datetime,
 ) -> None:
     """Write a provider's name and place."""
-    tx.write_exactly(
+    tx.write(
         _RENAME,
         {"id": provider, "name": name, "parent_id": parent_id, "root_id": root_id, "at": at},
         rows=1,
@@ -228,7 +244,7 @@ def update_provider_row(
 def reroot_providers(tx: Transaction, ids: Sequence[int], *, root_id: int, at: datetime) -> None:
     """Hang whole subtrees under another root."""
     if ids:
-        tx.execute(_REROOT, {"ids": list(ids), "root_id": root_id, "at": at})
+        tx.write(_REROOT, {"ids": list(ids), "root_id": root_id, "at": at})
 
 
 def bump_generations(tx: Transaction, bumps: dict[ProviderId, int], *, at: datetime) -> None:
@@ -237,10 +253,10 @@ def bump_generations(tx: Transaction, bumps: dict[ProviderId, int], *, at: datet
     for provider, step in sorted(bumps.items()):
         by_step.setdefault(step, []).append(provider)
     for step, ids in by_step.items():
-        tx.write_exactly(_BUMP, {"ids": ids, "by": step, "at": at}, rows=len(ids))
+        tx.write(_BUMP, {"ids": ids, "by": step, "at": at}, rows=len(ids))
 
 
 def delete_provider_rows(tx: Transaction, provider: ProviderId) -> None:
     """Remove a provider and all that hangs on it but allocations, which it must not have."""
     for what in _DELETE:
-        tx.execute(what, {"id": provider})
+        tx.write(what, {"id": provider})

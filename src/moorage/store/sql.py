@@ -1,96 +1,146 @@
-"""How statements are written down once and reused: text with typed parameters and columns."""
+"""How statements are written down once and reused: text with named parameters.
+
+Reads are ``query``: SQLAlchemy runs them. What a transaction sends goes to the driver by the
+shortest way, and has two kinds: ``Load`` gives rows and ``Write`` changes them. Writes of many
+rows are ``Insert`` and ``RowsUpdate``.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import DateTime, TextClause, bindparam, text
+from sqlalchemy import DateTime, Table, bindparam, text
 from sqlalchemy.sql.expression import TextualSelect
 
-from moorage.store.transaction import Transaction
+from moorage.store.dialects import Command, Dialect
 
 UNDATED: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - the store knows naive UTC only
 """The age of rows that were written without a time."""
 
 
-def statement(sql: str, *, many: tuple[str, ...] = ()) -> TextClause:
-    """A statement; the parameters named in ``many`` are lists, ``:at`` is a moment."""
+def query(sql: str, *, many: tuple[str, ...] = (), **types: Any) -> TextualSelect:
+    """A SELECT; columns named in ``types`` are converted, others come as the driver has them.
+
+    The parameters named in ``many`` are lists, ``:at`` is a moment.
+    """
     binds: list[Any] = [bindparam(name, expanding=True) for name in many]
     if ":at" in sql:
         binds.append(bindparam("at", type_=DateTime))
-    return text(sql).bindparams(*binds)
+    return text(sql).bindparams(*binds).columns(**types)
 
 
-class LockingQuery:
+class Load:
+    """A SELECT in a transaction; a parameter that stands behind ``IN`` is a list.
+
+    Args:
+        moments: columns that are points in time.
+    """
+
+    def __init__(self, sql: str, *, moments: tuple[str, ...] = ()) -> None:
+        self._command = Command(sql, moments=moments)
+
+    def command(self, _dialect: Dialect) -> Command:
+        return self._command
+
+
+class LockingLoad:
     """A SELECT that takes the rows it finds until the transaction ends.
 
     ``{hint}`` in its text stands behind the name of the table whose rows are found by ``index``.
     """
 
-    def __init__(self, sql: str, *, index: str, many: tuple[str, ...] = (), **types: Any) -> None:
+    def __init__(
+        self,
+        sql: str,
+        *,
+        index: str,
+        shared: bool = False,
+        moments: tuple[str, ...] = (),
+    ) -> None:
         self._sql = sql
         self._index = index
-        self._many = many
-        self._types = types
-        self._by_dialect: dict[tuple[str, bool], TextualSelect] = {}
+        self._shared = shared
+        self._moments = moments
+        self._by_dialect: dict[str, Command] = {}
 
-    def locking(self, tx: Transaction) -> TextualSelect:
-        """The statement that keeps all other writers from the rows."""
-        return self._on(tx, exclusive=True)
-
-    def keeping(self, tx: Transaction) -> TextualSelect:
-        """The statement that keeps the rows as they are; others may keep them too."""
-        return self._on(tx, exclusive=False)
-
-    def _on(self, tx: Transaction, *, exclusive: bool) -> TextualSelect:
-        dialect = tx.dialect
-        found = self._by_dialect.get((dialect.name, exclusive))
+    def command(self, dialect: Dialect) -> Command:
+        found = self._by_dialect.get(dialect.name)
         if found is None:
-            clause = dialect.lock_rows if exclusive else dialect.keep_rows
+            clause = dialect.keep_rows if self._shared else dialect.lock_rows
             sql = self._sql.format(hint=dialect.index_hint(self._index))
-            found = query(f"{sql} {clause}", many=self._many, **self._types)
-            self._by_dialect[dialect.name, exclusive] = found
+            found = Command(f"{sql} {clause}", moments=self._moments)
+            self._by_dialect[dialect.name] = found
         return found
 
 
-def query(sql: str, *, many: tuple[str, ...] = (), **types: Any) -> TextualSelect:
-    """A SELECT; columns named in ``types`` are converted, others come as the driver has them."""
-    return statement(sql, many=many).columns(**types)
+class Write:
+    """An UPDATE, DELETE or INSERT; a parameter that stands behind ``IN`` is a list."""
+
+    def __init__(self, sql: str) -> None:
+        self._command = Command(sql)
+
+    def command(self, _dialect: Dialect) -> Command:
+        return self._command
+
+
+class Insert:
+    """An INSERT of any number of rows into these columns of a table."""
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self._table = table
+        self._columns = tuple(columns)
+        self._by_dialect: dict[str, Command] = {}
+
+    def command(self, dialect: Dialect) -> Command:
+        found = self._by_dialect.get(dialect.name)
+        if found is None:
+            columns = [self._table.c[name] for name in self._columns]
+            found = dialect.insert_rows(self._table.name, columns)
+            self._by_dialect[dialect.name] = found
+        return found
 
 
 class RowsUpdate:
     """One UPDATE of many rows, each guarded by what it was decided on.
 
     The statement's text does not depend on how many rows there are, and it must touch them all.
+    The columns of its rows are whole numbers but for those named in ``real``; ``index`` is the
+    one that its match goes by.
     """
 
     def __init__(
-        self, table: str, columns: Sequence[str], *, assign: Mapping[str, str], match: str
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        assign: Mapping[str, str],
+        match: str,
+        real: tuple[str, ...] = (),
+        index: str = "PRIMARY",
     ) -> None:
         self._table = table
         self._columns = columns
         self._assign = assign
         self._match = match
-        self._by_dialect: dict[str, TextClause] = {}
+        self._real = real
+        self._index = index
+        self._by_dialect: dict[str, Command] = {}
 
-    def run(self, tx: Transaction, rows: Sequence[Sequence[int]], **parameters: Any) -> None:
-        """Update the rows, in their order as far as the database keeps to one.
-
-        Raises:
-            StaleView: a row was not as it was decided on.
-        """
-        if not rows:
-            return
-        dialect = tx.dialect
-        update = self._by_dialect.get(dialect.name)
-        if update is None:
-            update = self._by_dialect[dialect.name] = statement(
+    def command(self, dialect: Dialect) -> Command:
+        found = self._by_dialect.get(dialect.name)
+        if found is None:
+            found = Command(
                 dialect.update_from(
                     table=self._table,
-                    columns=self._columns,
+                    rowset=dialect.rowset(self._columns, self._real),
                     assign=self._assign,
                     match=self._match,
+                    index=self._index,
                 )
             )
-        values = {"rows": dialect.rows_parameter(self._columns, rows), **parameters}
-        tx.write_exactly(update, values, rows=len(rows))
+            self._by_dialect[dialect.name] = found
+        return found
+
+    def parameter(self, dialect: Dialect, rows: Sequence[Sequence[float]]) -> str:
+        """The value of the statement's parameter ``:rows``."""
+        return dialect.rows_parameter(self._columns, rows)

@@ -8,16 +8,26 @@ through untried again.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable
+from sqlalchemy import Connection, Engine, PoolProxiedConnection
 from sqlalchemy import exc as sqlalchemy_errors
 
 from moorage.domain.refusals import StoreUnavailable
-from moorage.store.dialects import Dialect, Trouble
+from moorage.store.dialects import (
+    Command,
+    Dialect,
+    Order,
+    Rows,
+    Session,
+    StaleView,
+    Trouble,
+    trouble_of,
+)
 from moorage.store.memory import Memory
+from moorage.store.sql import Insert, RowsUpdate, Write
 from moorage.telemetry import metrics
 
 T = TypeVar("T")
@@ -33,41 +43,85 @@ BACKOFF_S_MAX: Final = 0.1
 RETRY_AFTER_S: Final = 2
 """What a client is told to wait when the database cannot be used."""
 
+_SESSION: Final = "moorage_session"
 
-class StaleView(Exception):
-    """A guarded statement found that the data it was decided on has changed."""
+
+class _DriverTrouble(Exception):
+    """An error of the driver, and what it means."""
+
+    def __init__(self, trouble: Trouble, error: Exception) -> None:
+        self.trouble = trouble
+        self.error = error
+
+
+class Loading(Protocol):
+    """A statement that gives rows, in the words of a dialect."""
+
+    def command(self, dialect: Dialect) -> Command: ...
 
 
 @dataclass(slots=True)
 class Transaction:
-    """One open transaction; it is committed when its work returns, else rolled back."""
+    """One open transaction; it is committed when its work returns, else rolled back.
 
-    connection: Connection
+    Writes wait until something is loaded or the work is done, and go to the database together,
+    in their order. The transaction begins with the first statement that is sent.
+    """
+
     dialect: Dialect
     memory: Memory
+    session: Session
     first_try: bool = True
     """False once the work starts anew: whoever inserted the same rows first can be seen now."""
     learned: list[Callable[[], None]] = field(default_factory=list)
     """What process-wide memories may remember once this transaction has committed."""
+    begun: bool = False
+    waiting: list[Order] = field(default_factory=list)
 
-    def execute(self, what: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement."""
-        return self.connection.execute(what, parameters)
+    def load(self, what: Loading, parameters: Any = None) -> Rows:
+        """The rows of one SELECT, or of a write that returns some."""
+        self.waiting.append(Order(what.command(self.dialect), parameters))
+        return self.send()[-1]
 
-    def write_exactly(self, what: Executable, parameters: Any, *, rows: int) -> None:
-        """Run a guarded statement.
+    def load_each(self, *whats: tuple[Loading, Any]) -> list[Rows]:
+        """The rows of several SELECTs that do not wait for each other, each as of its own moment.
+
+        They are run in their order: what one of them locks, the next sees as it stays.
+        """
+        for what, parameters in whats:
+            self.waiting.append(Order(what.command(self.dialect), parameters))
+        return self.send()[-len(whats) :]
+
+    def write(self, what: Write, parameters: Any = None, *, rows: int | None = None) -> None:
+        """Have a change written; with ``rows``, the view is stale if it touches another number."""
+        self.waiting.append(Order(what.command(self.dialect), parameters or {}, rows))
+
+    def insert(self, what: Insert, rows: Sequence[dict[str, Any]]) -> None:
+        """Have all rows inserted with one statement; nothing for none."""
+        if rows:
+            self.waiting.append(Order(what.command(self.dialect), rows))
+
+    def update(self, what: RowsUpdate, rows: Sequence[Sequence[float]], **parameters: Any) -> None:
+        """Have rows updated, in their order as far as the database keeps to one.
+
+        The view is stale if one of them is not as it was decided on.
+        """
+        if rows:
+            values = {"rows": what.parameter(self.dialect, rows), **parameters}
+            self.waiting.append(Order(what.command(self.dialect), values, len(rows)))
+
+    def send(self, *, commit: bool = False) -> list[Rows]:
+        """Send what waits.
 
         Raises:
-            StaleView: it touched another number of rows than was decided.
+            StaleView: a guarded statement touched another number of rows than was decided.
         """
-        if self.connection.execute(what, parameters).rowcount != rows:
-            raise StaleView
-
-    def insert_many(self, what: Executable, rows: list[dict[str, Any]]) -> None:
-        """Insert all rows with one call of the driver; nothing for none."""
-        if rows:
-            # One row goes without the pipeline that a driver opens for many.
-            self.connection.execute(what, rows if len(rows) > 1 else rows[0])
+        if not (self.waiting or (commit and self.begun)):
+            return []
+        orders, self.waiting = self.waiting, []
+        begin = not self.begun
+        self.begun = True
+        return self.session.run(orders, begin=begin, commit=commit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +159,10 @@ def run_transaction(
             trouble = Trouble.CONFLICT
         except sqlalchemy_errors.TimeoutError as error:
             raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
-        except sqlalchemy_errors.DBAPIError as error:
-            trouble = dialect.trouble(error)
+        except _DriverTrouble as error:
+            trouble = error.trouble
             if trouble is Trouble.FAULT:
-                raise
+                raise error.error from None
             if trouble is Trouble.FULL:
                 metrics.store_trouble(trouble.name)
                 raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
@@ -131,25 +185,70 @@ def _run_once(
     *,
     first_try: bool,
 ) -> T:
-    with engine.connect() as connection:
-        transaction = Transaction(connection, dialect, memory, first_try)
-        with connection.begin() as open_transaction:
-            outcome = attempt(transaction)
-            _commit(open_transaction, dialect)
-        for remember in transaction.learned:
-            remember()
-        return outcome
-
-
-def _commit(open_transaction: Any, dialect: Dialect) -> None:
+    driver_error = engine.dialect.loaded_dbapi.Error
     try:
-        open_transaction.commit()
-    except sqlalchemy_errors.DBAPIError as error:
-        if dialect.trouble(error) is Trouble.LOST:
+        connection = engine.raw_connection()
+    except driver_error as error:
+        raise _DriverTrouble(dialect.trouble(error, lost=False), error) from error
+    session = session_of(connection, dialect)
+    transaction = Transaction(dialect, memory, session, first_try)
+    committing = False
+    try:
+        outcome = attempt(transaction)
+        if not transaction.begun:
+            # A connection that broke while it was idle is to be found before the COMMIT.
+            transaction.send()
+        committing = True
+        transaction.send(commit=True)
+    except driver_error as error:
+        trouble = _find_trouble(engine, dialect, connection, error)
+        _abandon(connection, transaction, sound=trouble is not Trouble.LOST)
+        if trouble is Trouble.LOST and committing:
             # Whether it took is unknown: a second run could do the work twice.
             metrics.store_trouble("LOST_AT_COMMIT")
             raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
+        raise _DriverTrouble(trouble, error) from error
+    except BaseException as error:
+        _abandon(connection, transaction, sound=isinstance(error, Exception))
         raise
+    connection.close()
+    for remember in transaction.learned:
+        remember()
+    return outcome
+
+
+def session_of(connection: PoolProxiedConnection, dialect: Dialect) -> Session:
+    """The session of a connection, which is made once and kept with it."""
+    session: Session | None = connection.info.get(_SESSION)
+    if session is None:
+        session = connection.info[_SESSION] = dialect.open_session(connection.driver_connection)
+    return session
+
+
+def _find_trouble(
+    engine: Engine, dialect: Dialect, connection: PoolProxiedConnection, error: Exception
+) -> Trouble:
+    lost = engine.dialect.is_disconnect(error, connection.dbapi_connection, None)  # type: ignore[arg-type]
+    trouble = dialect.trouble(error, lost=lost)
+    if trouble is Trouble.LOST:
+        # The others of the pool are most likely broken too: they are not to be tried one by one.
+        engine.dispose()
+    return trouble
+
+
+def _abandon(connection: PoolProxiedConnection, transaction: Transaction, *, sound: bool) -> None:
+    """Undo a transaction; its connection is used again only if that is certain to have worked."""
+    if not transaction.begun:
+        connection.close()
+        return
+    try:
+        if not sound:
+            connection.invalidate()
+        else:
+            transaction.session.rollback()
+    except Exception:  # noqa: BLE001 - whatever it is, the first error is the one to be told
+        connection.invalidate()
+    connection.close()
 
 
 def _backoff_s(attempts: int) -> float:
@@ -171,7 +270,7 @@ def run_read(engine: Engine, dialect: Dialect, read: Callable[[Connection], T]) 
         except sqlalchemy_errors.TimeoutError as error:
             raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
         except sqlalchemy_errors.DBAPIError as error:
-            trouble = dialect.trouble(error)
+            trouble = trouble_of(dialect, error)
             if trouble is Trouble.FAULT:
                 raise
             metrics.store_trouble(trouble.name)

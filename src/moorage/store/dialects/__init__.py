@@ -1,6 +1,25 @@
 """What differs between the databases, and nothing else."""
 
-from moorage.store.dialects.base import Dialect, Trouble
+from moorage.store.dialects.base import (
+    Command,
+    Dialect,
+    Order,
+    Rows,
+    Session,
+    StaleView,
+    Trouble,
+    trouble_of,
+)
 from moorage.store.dialects.choose import dialect_for
 
-__all__ = ["Dialect", "Trouble", "dialect_for"]
+__all__ = [
+    "Command",
+    "Dialect",
+    "Order",
+    "Rows",
+    "Session",
+    "StaleView",
+    "Trouble",
+    "dialect_for",
+    "trouble_of",
+]

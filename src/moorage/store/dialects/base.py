@@ -1,12 +1,16 @@
 """The face that every database shows to the store."""
 
+import re
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Column, Connection, Engine
 from sqlalchemy.exc import DBAPIError
+
+_PARAMETER: Final = re.compile(r"(\bIN\s+)?(?<![:\w]):([a-z_]+)")
 
 
 class Trouble(Enum):
@@ -16,6 +20,86 @@ class Trouble(Enum):
     LOST = "the connection is gone, or the server refuses work for now"
     FULL = "the server cannot store more"
     FAULT = "an error of ours"
+
+
+class Piece(NamedTuple):
+    """Text of a statement up to its next parameter, and that parameter ("" at the end)."""
+
+    text: str
+    parameter: str
+    listed: bool
+    """The parameter is a list and stands behind ``IN``, which is left out of the text."""
+
+
+class Command:
+    """A statement with named parameters, written down once.
+
+    ``rows``: its parameters are a list of mappings, one for each row that it inserts.
+    ``moments``: columns of its result that are points in time.
+    """
+
+    __slots__ = ("moments", "pieces", "row", "rows", "sql")
+
+    def __init__(self, sql: str, *, moments: tuple[str, ...] = (), rows: bool = False) -> None:
+        self.sql = sql
+        self.rows = rows
+        self.moments = moments
+        self.pieces = tuple(_split(sql))
+        self.row: Any = None
+
+    def make_row(self, columns: Sequence[str]) -> Any:
+        """The type of a row of the result: a tuple whose fields have names."""
+        if self.row is None:
+            self.row = namedtuple("Row", columns)  # type: ignore[misc]
+        return self.row
+
+
+def _split(sql: str) -> list[Piece]:
+    pieces = []
+    start = 0
+    for found in _PARAMETER.finditer(sql):
+        pieces.append(Piece(sql[start : found.start()], found[2], found[1] is not None))
+        start = found.end()
+    return [*pieces, Piece(sql[start:], "", listed=False)]
+
+
+class StaleView(Exception):
+    """A guarded statement found that the data it was decided on has changed."""
+
+
+class Order(NamedTuple):
+    """A command to be sent, with the values of its parameters by name.
+
+    ``due``: how many rows it has to touch, None where that does not matter.
+    """
+
+    command: Command
+    parameters: Any = None
+    due: int | None = None
+
+
+Rows: TypeAlias = Sequence[Any]
+"""What an order found; nothing where it is no SELECT and returns nothing."""
+
+
+class Session(Protocol):
+    """A driver's connection that one transaction at a time has for itself."""
+
+    def run(
+        self, orders: Sequence[Order], *, begin: bool = False, commit: bool = False
+    ) -> list[Rows]:
+        """Send orders, together as far as the driver can, and wait for what they find.
+
+        Args:
+            begin: the transaction begins with them.
+            commit: it is committed after them, unless one of them fails.
+        Raises:
+            StaleView: one did not touch as many rows as were due.
+            Exception: the driver's error of the first that failed.
+        """
+
+    def rollback(self) -> None:
+        """Undo the transaction."""
 
 
 class Dialect(Protocol):
@@ -39,28 +123,49 @@ class Dialect(Protocol):
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         """Register what each new connection of the engine must be told."""
 
+    def open_session(self, connection: Any) -> Session:
+        """A session on a driver's connection that is used for nothing else meanwhile."""
+
     def turn(self, connection: Connection) -> AbstractContextManager[None]:
         """Wait until no other process migrates, and keep others waiting meanwhile."""
 
     def index_hint(self, index: str) -> str:
         """What follows a table's name to have its rows found by this index, where that matters."""
 
-    def rowset(self, columns: Sequence[str]) -> str:
-        """A derived table of whole numbers named ``d``, read from the parameter ``:rows``.
+    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
+        """A derived table of numbers named ``d``, read from the parameter ``:rows``.
 
-        The statement's text does not depend on how many rows there are.
+        The statement's text does not depend on how many rows there are. The columns are whole
+        numbers but for those in ``real``.
         """
 
-    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[int]]) -> Any:
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
         """The value of ``:rows`` for these rows."""
 
     def update_from(
-        self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
+        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
     ) -> str:
-        """``UPDATE table`` (alias ``t``) from the rowset ``d``: one statement for all rows."""
+        """``UPDATE table`` (alias ``t``) from the rowset ``d``: one statement for all rows.
+
+        ``index``: the index of the table that ``match`` goes by.
+        """
+
+    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+        """An INSERT of any number of rows; its parameters are named after the columns."""
 
     def joined_ids(self, column: str) -> str:
         """An aggregate: the row ids of a group as text, with commas between them."""
 
-    def trouble(self, error: DBAPIError) -> Trouble:
-        """What an error means."""
+    def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
+        """What an error of the driver means; ``lost``: it broke the connection."""
+
+
+def trouble_of(dialect: Dialect, error: DBAPIError) -> Trouble:
+    """What an error of the driver means that SQLAlchemy has wrapped."""
+    assert error.orig is not None
+    return dialect.trouble(error.orig, lost=error.connection_invalidated)
+
+
+def is_integrity_error(error: BaseException) -> bool:
+    """Whether an error has the class that drivers have for broken keys, whichever driver."""
+    return any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__)

@@ -5,10 +5,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from pymysql.constants import CLIENT
+from sqlalchemy import Column, Connection, Engine, event
+from sqlalchemy.exc import SQLAlchemyError
 
-from moorage.store.dialects.base import Trouble
+from moorage.store.dialects.base import Command, Session, Trouble, is_integrity_error
+from moorage.store.dialects.mariadb_session import MariaDBSession
 
 _CONFLICT: Final = frozenset(
     (
@@ -57,7 +59,11 @@ class MariaDB:
 
     def writer_options(self) -> Mapping[str, Any]:
         # Row locks without gap locks: a claim locks its providers, not the space between them.
-        return {"isolation_level": "READ COMMITTED", "pool_reset_on_return": None}
+        return {
+            "isolation_level": "READ COMMITTED",
+            "pool_reset_on_return": None,
+            "connect_args": {"client_flag": CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS},
+        }
 
     def reader_options(self) -> Mapping[str, Any]:
         return {
@@ -68,6 +74,9 @@ class MariaDB:
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         event.listen(engine, "connect", _tell_connection)
+
+    def open_session(self, connection: Any) -> Session:
+        return MariaDBSession(connection)
 
     @contextmanager
     def turn(self, connection: Connection) -> Iterator[None]:
@@ -83,39 +92,45 @@ class MariaDB:
         # A locking read locks what it scans, so it must not choose to scan a small table.
         return f"FORCE INDEX ({index})"
 
-    def rowset(self, columns: Sequence[str]) -> str:
+    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
         fields = ", ".join(
-            f"{column} BIGINT PATH '$[{place}]'" for place, column in enumerate(columns)
+            f"{column} {'DOUBLE' if column in real else 'BIGINT'} PATH '$[{place}]'"
+            for place, column in enumerate(columns)
         )
         return f"JSON_TABLE(:rows, '$[*]' COLUMNS ({fields})) AS d"
 
-    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[int]]) -> Any:
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
         return msgspec.json.encode(rows).decode()
 
     def update_from(
-        self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
+        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
     ) -> str:
         sets = ", ".join(f"t.{column} = {value}" for column, value in assign.items())
         # In this order each row is found by its key; the other way round the whole table is
         # scanned and, row by row, locked.
         return (
-            f"UPDATE {self.rowset(columns)} STRAIGHT_JOIN {table} AS t FORCE INDEX (PRIMARY)"
+            f"UPDATE {rowset} STRAIGHT_JOIN {table} AS t FORCE INDEX ({index})"
             f" ON {match} SET {sets}"
         )
+
+    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+        names = ", ".join(f"`{column.name}`" for column in columns)
+        marks = ", ".join(f":{column.name}" for column in columns)
+        return Command(f"INSERT INTO {table} ({names}) VALUES {marks}", rows=True)
 
     def joined_ids(self, column: str) -> str:
         return f"GROUP_CONCAT({column})"
 
-    def trouble(self, error: DBAPIError) -> Trouble:
-        if isinstance(error, IntegrityError):
+    def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
+        if is_integrity_error(error):
             return Trouble.CONFLICT
-        arguments = getattr(error.orig, "args", ())
+        arguments = error.args
         code = arguments[0] if arguments and isinstance(arguments[0], int) else 0
         if code in _CONFLICT:
             return Trouble.CONFLICT
         if code in _FULL:
             return Trouble.FULL
-        if code in _LOST or error.connection_invalidated:
+        if code in _LOST or lost:
             return Trouble.LOST
         return Trouble.FAULT
 

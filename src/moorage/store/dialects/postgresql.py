@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
+import psycopg
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, Float, Integer
+from sqlalchemy.types import TypeEngine
 
-from moorage.store.dialects.base import Trouble
+from moorage.store.dialects.base import Command, Session, Trouble, is_integrity_error
+from moorage.store.dialects.postgresql_session import UNPREPARED, PostgreSQLSession
 
 MIGRATION_LOCK: Final = 0x6D6F6F72
 """Number of the advisory lock that migrating processes take."""
@@ -35,6 +37,9 @@ class PostgreSQL:
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         """Nothing to tell: the server's defaults serve."""
 
+    def open_session(self, connection: Any) -> Session:
+        return PostgreSQLSession(connection)
+
     @contextmanager
     def turn(self, connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
@@ -43,12 +48,14 @@ class PostgreSQL:
     def index_hint(self, index: str) -> str:
         return ""
 
-    def rowset(self, columns: Sequence[str]) -> str:
-        fields = ", ".join(f"{column} bigint" for column in columns)
+    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
+        fields = ", ".join(
+            f"{column} {'double precision' if column in real else 'bigint'}" for column in columns
+        )
         # An ordinary text parameter: json_to_recordset wants objects, so rows are objects here.
         return f"json_to_recordset(CAST(:rows AS json)) AS d({fields})"
 
-    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[int]]) -> Any:
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
         return (
             "["
             + ",".join(
@@ -63,28 +70,47 @@ class PostgreSQL:
         )
 
     def update_from(
-        self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
+        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
     ) -> str:
         sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
-        return f"UPDATE {table} AS t SET {sets} FROM {self.rowset(columns)} WHERE {match}"
+        return f"UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {match}"
+
+    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+        names = ", ".join(column.name for column in columns)
+        fields = ", ".join(f"{one.name} {_plain_type(one.type)}" for one in columns)
+        return Command(
+            f"INSERT INTO {table} ({names})"
+            f" SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS d({fields})",
+            rows=True,
+        )
 
     def joined_ids(self, column: str) -> str:
         return f"string_agg(CAST({column} AS text), ',')"
 
-    def trouble(self, error: DBAPIError) -> Trouble:
-        if isinstance(error, IntegrityError):
+    def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
+        if is_integrity_error(error):
             return Trouble.CONFLICT
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if state in ("40001", "40P01", "55P03"):  # serialization, deadlock, lock not available
+        state = getattr(error, "sqlstate", None) or ""
+        if state in ("40001", "40P01", "55P03", UNPREPARED):  # serialization, deadlock, no lock
             return Trouble.CONFLICT
         if state.startswith("53"):  # insufficient resources: disk, memory, connections
             return Trouble.LOST if state == "53300" else Trouble.FULL
-        if error.connection_invalidated or isinstance(error, InterfaceError):
+        if lost or isinstance(error, psycopg.InterfaceError):
             return Trouble.LOST
-        if state.startswith(("08", "57P")) or (state in ("25006", "") and _is_operational(error)):
+        unnamed = not state and type(error) is psycopg.OperationalError
+        if unnamed or state == "25006" or state.startswith(("08", "57P")):
             return Trouble.LOST
         return Trouble.FAULT
 
 
-def _is_operational(error: DBAPIError) -> bool:
-    return type(error.orig).__name__ in ("OperationalError", "InterfaceError")
+def _plain_type(kind: TypeEngine[Any]) -> str:
+    """A type that holds the values of a column as they are: a text is not cut to its length."""
+    if isinstance(kind, BigInteger):
+        return "bigint"
+    if isinstance(kind, Integer):
+        return "integer"
+    if isinstance(kind, Float):
+        return "double precision"
+    if isinstance(kind, DateTime):
+        return "timestamp"
+    return "text"

@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Column, Connection, Engine, event
 
-from moorage.store.dialects.base import Trouble
+from moorage.store.dialects.base import Command, Session, Trouble, is_integrity_error
+from moorage.store.dialects.sqlite_session import SQLiteSession
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long one attempt waits for the write lock before the retry loop hears of it."""
@@ -38,6 +38,9 @@ class SQLite:
             # lock (it would have to fail), so writers take the lock at once.
             event.listen(engine, "begin", _begin_immediate)
 
+    def open_session(self, connection: Any) -> Session:
+        return SQLiteSession(connection)
+
     def turn(self, connection: Connection) -> AbstractContextManager[None]:
         """Nothing to do: the transaction holds the write lock since it began."""
         return nullcontext()
@@ -45,28 +48,33 @@ class SQLite:
     def index_hint(self, index: str) -> str:
         return ""
 
-    def rowset(self, columns: Sequence[str]) -> str:
+    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
         fields = ", ".join(
             f"json_extract(value, '$[{place}]') AS {column}" for place, column in enumerate(columns)
         )
         return f"(SELECT {fields} FROM json_each(:rows)) AS d"
 
-    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[int]]) -> Any:
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
         return msgspec.json.encode(rows).decode()
 
     def update_from(
-        self, *, table: str, columns: Sequence[str], assign: Mapping[str, str], match: str
+        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
     ) -> str:
         sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
-        return f"UPDATE {table} AS t SET {sets} FROM {self.rowset(columns)} WHERE {match}"
+        return f"UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {match}"
+
+    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+        names = [column.name for column in columns]
+        marks = ", ".join(f":{name}" for name in names)
+        return Command(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", rows=True)
 
     def joined_ids(self, column: str) -> str:
         return f"group_concat({column})"
 
-    def trouble(self, error: DBAPIError) -> Trouble:
-        if isinstance(error, IntegrityError):
+    def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
+        if is_integrity_error(error):
             return Trouble.CONFLICT
-        code = getattr(error.orig, "sqlite_errorname", "") or ""
+        code = getattr(error, "sqlite_errorname", "") or ""
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return Trouble.CONFLICT
         if code.startswith("SQLITE_FULL"):

@@ -1,5 +1,6 @@
 """From the connection URL of a site's configuration to the URL of the driver that we use."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl
@@ -14,6 +15,21 @@ _DRIVERS: Final = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
 }
+_MYSQLCLIENT: Final = "mysql+mysqldb"
+_COMMON: Final = frozenset(
+    (
+        "charset",
+        "connect_timeout",
+        "read_timeout",
+        "ssl_ca",
+        "ssl_cert",
+        "ssl_key",
+        "unix_socket",
+        "write_timeout",
+    )
+)
+"""Parameters that mean the same to PyMySQL and mysqlclient."""
+
 _KEPT: Final = frozenset(("mysql+mysqldb", "mariadb+mysqldb"))
 """Drivers of a site's choice that we do not bring along but leave in place."""
 
@@ -44,7 +60,18 @@ def driver_url(connection: str, parameters: str = "") -> str:
         url = url.set(drivername=_DRIVERS[backend])
     added = {name: value for name, value in parse_qsl(parameters) if name not in url.query}
     url = url.update_query_dict(added).difference_update_query(_DROPPED)
+    if url.drivername == _DRIVERS["mysql"] and _suits_mysqlclient(url) and find_spec("MySQLdb"):
+        url = url.set(drivername=_MYSQLCLIENT)
     return url.render_as_string(hide_password=False)
+
+
+def _suits_mysqlclient(url: URL) -> bool:
+    """Whether mysqlclient, which is in C, would do the same with a URL as PyMySQL does.
+
+    It takes ``localhost`` for a socket where PyMySQL takes it for a port.
+    """
+    by_name = url.host not in (None, "localhost") or "unix_socket" in url.query
+    return by_name and _COMMON.issuperset(url.query)
 
 
 def embedded_url(file: Path) -> str:
