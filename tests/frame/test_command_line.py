@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def serve(directory: Path) -> Served:
 def answers(client: Client) -> bool:
     try:
         return client.get("/").status == 200
-    except OSError:
+    except (OSError, HTTPException):
         return False
 
 

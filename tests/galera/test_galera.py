@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.concurrency.crowd import (
+    STUCK_S,
     Member,
     Owner,
     read_held,
@@ -219,7 +220,9 @@ def test_a_node_killed_under_load_takes_nothing_along_and_comes_back(site: Site)
 
     def kill_second() -> None:
         time.sleep(RUN_S / 2)
+        stuck_at = time.monotonic() + STUCK_S
         while not there.acknowledged_at:
+            assert time.monotonic() < stuck_at
             time.sleep(0.1)
         site.cluster.second.kill()
         killed_at.append(time.monotonic())
