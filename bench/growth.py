@@ -37,9 +37,10 @@ from moorage.candidates.search import find_candidates
 from moorage.candidates.snapshot import Snapshot
 from moorage.domain.ids import ConsumerUuid
 from moorage.store.tables import resource_providers
-from tests.support.books import claim_for, hold, new_uuid, now, open_services, services_on
+from tests.support.books import claim_for, hold, now, open_services, services_on
 from tests.support.databases import DatabaseKind
 from tests.support.deployments import Subject
+from tests.support.ids import new_uuid
 
 SMALL, LARGE, HUGE = 10_000, 100_000, 1_000_000
 ROWS_AT_ONCE: Final = 10_000
