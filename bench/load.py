@@ -59,19 +59,23 @@ def drive(
     *,
     clients: int,
     seconds: float = math.inf,
+    beside: Iterator[Operation] | None = None,
 ) -> Outcome:
     """Let the clients take operations in turn until the time is over or none is left.
 
     Operations begun in time are finished and counted; the elapsed time includes them.
+    ``beside``: what as many other clients do meanwhile; only its failures are counted.
 
     Raises:
         NoAnswer: see there.
     """
-    outcome = Outcome()
+    outcome, other = Outcome(), Outcome()
     with selectors.DefaultSelector() as selector:
         cpu_before, began = time.process_time(), time.perf_counter()
         deadline = began + seconds
         crew = [_Client(address, operations, deadline, selector, outcome) for _ in range(clients)]
+        if beside is not None:
+            crew += [_Client(address, beside, deadline, selector, other) for _ in range(clients)]
         busy = sum(client.begin_next() for client in crew)
         while busy:
             ready = selector.select(ANSWER_S_MAX)
@@ -82,6 +86,8 @@ def drive(
         outcome.client_cpu_s = time.process_time() - cpu_before
         for client in crew:
             client.disconnect()
+    outcome.failures += other.failures
+    outcome.first_failure = outcome.first_failure or other.first_failure
     return outcome
 
 

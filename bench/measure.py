@@ -65,6 +65,7 @@ class _Runner:
     name: str
     operations: Iterator[Operation]
     database_pid: int
+    beside: Iterator[Operation] | None = None
     acknowledged: int = 0
     turns: list[Outcome] = field(default_factory=list)
     server_cpu_s: float = 0.0
@@ -79,7 +80,10 @@ class _Runner:
         server_before = load_tree_cpu_s(self.contestant.pid)
         database_before = load_tree_cpu_s(self.database_pid)
         address = self.contestant.address
-        outcome = drive(address, self.operations, clients=workload.clients, seconds=seconds)
+        outcome = drive(
+            address, self.operations,
+            clients=workload.clients, seconds=seconds, beside=self.beside,
+        )  # fmt: skip
         self.server_cpu_s += load_tree_cpu_s(self.contestant.pid) - server_before
         self.database_cpu_s += load_tree_cpu_s(self.database_pid) - database_before
         self.acknowledged += len(outcome.latencies_ms)
@@ -137,9 +141,11 @@ def measure(
         pace = Pace(pace.seconds / TURNS_FOR_ONE, pace.rounds * TURNS_FOR_ONE)
         moorage = contestants[0]
         runners = [
-            _Runner(moorage, "crowded", workload.operations(fleet), database_pid),
-            _Runner(moorage, "empty", workload.rival(fleet), database_pid),
+            _Runner(moorage, workload.name, workload.operations(fleet), database_pid),
+            _Runner(moorage, "rival", workload.rival(fleet), database_pid),
         ]
+        if workload.beside is not None:
+            runners[0].beside = workload.beside(fleet)
     for runner in runners:
         runner.warm_up(workload)
     for _ in range(pace.rounds):

@@ -120,6 +120,7 @@ def _tell_budget(budget: Budget | None) -> str:
         ("CPU >= ", budget.cpu_ratio_min),
         ("p50 >= ", budget.p50_ratio_min),
         ("p50 growth <= ", budget.p50_growth_max),
+        ("p99/p50 <= ", budget.p99_over_p50_max),
     )
     return ", ".join(f"{words}{bound:g}" for words, bound in told if bound is not None)
 

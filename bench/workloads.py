@@ -27,7 +27,8 @@ class Workload:
 
     ``scene``: the name of the fleet. ``warm_up``: operations before the first that is timed.
     ``project``: the project whose VCPU count the operations done, where they are claims.
-    ``rival``: what Moorage is measured against on itself, where upstream has no part in it.
+    ``rival``: what Moorage is measured against on itself, where upstream has no part in it;
+    ``beside``: what as many other clients do meanwhile, but not while the rival has its turn.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Workload:
     warm_up: int = 2
     project: str | None = None
     rival: MakeOperations | None = None
+    beside: MakeOperations | None = None
 
 
 SCENES: Final[Mapping[str, Callable[[Sizes], Fleet]]] = {
@@ -58,6 +60,15 @@ def read(*targets: str) -> MakeOperations:
             yield in_turn(*requests)
 
     return operations
+
+
+def read_all_kinds(fleet: Fleet) -> Iterator[Operation]:
+    """In turn a search, the usages of a project, the allocations and inventories of a host."""
+    searches = [f"{FLAT_SEARCH}&limit=10", f"/usages?project_id={fleets.PROJECT}"]
+    while True:
+        host = f"/resource_providers/{random.choice(fleet.hosts)}"
+        for target in (*searches, f"{host}/allocations", f"{host}/inventories"):
+            yield in_turn(build_request("GET", target))
 
 
 def read_as_agent(fleet: Fleet) -> Iterator[Operation]:
@@ -203,6 +214,10 @@ WORKLOADS: Final = (
     _claims("claims-one-host-8", "PUT /allocations, one host", 8, claim_on_one),
     _claims("claims-one-host-32", "PUT /allocations, one host", 32, claim_on_one),
     _claims("schedule", "candidates limit=5, then PUT", 8, search_and_claim),
+    Workload(
+        "reads-under-writes", "reads beside as many writers / without", "flat", 8,
+        read_all_kinds, WARM_UP, rival=read_all_kinds, beside=claim_somewhere(fleets.PROJECT),
+    ),
     Workload(
         "candidates-nested", "trees of 7, same_subtree, limit=1000", "nested", 1,
         read(f"{fleets.nested_search()}&limit=1000"),

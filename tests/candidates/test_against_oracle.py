@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.candidates.answer import Candidate
@@ -95,6 +97,37 @@ def test_nothing_is_lost_where_most_choices_lead_nowhere(
     forest: list[Node], request: CandidatesRequest
 ) -> None:
     assert found(forest, request) == expected(forest, request)
+
+
+FORESTS_LONG: Final = 2_600
+WIDE_TREES_LONG: Final = 1_400
+REQUESTS_EACH: Final = 5
+CASES_LONG: Final = REQUESTS_EACH * (FORESTS_LONG + WIDE_TREES_LONG)
+assert CASES_LONG >= 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trees", "asked", "count"),
+    [(forests(), requests(), FORESTS_LONG), (wide_trees(), wide_requests(), WIDE_TREES_LONG)],
+    ids=["forests", "wide trees"],
+)
+def test_the_search_is_exact_in_twenty_thousand_cases(
+    trees: st.SearchStrategy[list[Node]], asked: st.SearchStrategy[CandidatesRequest], count: int
+) -> None:
+    cases = 0
+
+    # Several requests to each forest: most of a case's time goes into making it up.
+    @settings(thorough, max_examples=count, derandomize=True, database=None)
+    @given(trees, st.lists(asked, min_size=REQUESTS_EACH, max_size=REQUESTS_EACH))
+    def check(forest: list[Node], several: list[CandidatesRequest]) -> None:
+        nonlocal cases
+        for request in several:
+            assert found(forest, request) == expected(forest, request)
+            cases += 1
+
+    check()
+    assert cases >= count * REQUESTS_EACH
 
 
 @thorough
