@@ -5,7 +5,6 @@ one packet. That is most of what a statement costs with a driver that is written
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from moorage.store.dialects.base import Command, Order, Rows, StaleView
@@ -22,7 +21,8 @@ PACKET_CHARACTERS_MAX: Final = 1_000_000
 
 class _Statement(NamedTuple):
     text: str
-    command: Command | None
+    quoted: Sequence[str] = ()
+    command: Command | None = None
     """None for what only guards or ends the work."""
 
 
@@ -50,17 +50,18 @@ class MariaDBSession:
     def _packets(self, orders: Sequence[Order], *, commit: bool) -> Iterator[list[_Statement]]:
         statements: list[_Statement] = []
         characters = 0
-        for command, parameters, due in orders:
-            text = self._word(command, parameters)
-            if statements and characters + len(text) > PACKET_CHARACTERS_MAX:
+        for order in orders:
+            text, quoted = _word(order)
+            size = len(text) + sum(map(len, quoted))
+            if statements and characters + size > PACKET_CHARACTERS_MAX:
                 yield statements
                 statements, characters = [], 0
-            statements.append(_Statement(text, command))
-            if due is not None:
-                statements.append(_Statement(_GUARD.format(due=due), None))
-            characters += len(text)
+            statements.append(_Statement(text, quoted, order.command))
+            if order.due is not None:
+                statements.append(_Statement(_GUARD.format(due=order.due)))
+            characters += size
         if commit:
-            statements.append(_Statement("COMMIT", None))
+            statements.append(_Statement("COMMIT"))
         if statements:
             yield statements
 
@@ -68,13 +69,16 @@ class MariaDBSession:
         found: list[Rows] = []
         cursor = self._connection.cursor()
         try:
-            cursor.execute(";".join([statement.text for statement in statements]))
-            for number, (_, command) in enumerate(statements):
+            cursor.execute(
+                ";".join([statement.text for statement in statements]),
+                [value for statement in statements for value in statement.quoted],
+            )
+            for number, statement in enumerate(statements):
                 if number:
                     # It raises what the next statement met.
                     cursor.nextset()
-                if command is not None:
-                    found.append(_fetch(cursor, command))
+                if statement.command is not None:
+                    found.append(_fetch(cursor, statement.command))
         except Exception as error:
             if error.args and error.args[0] == _SIGNALLED:
                 raise StaleView from error
@@ -82,33 +86,32 @@ class MariaDBSession:
         cursor.close()
         return found
 
-    def _word(self, command: Command, parameters: Any) -> str:
-        if command.rows:
-            names = [parameter for _, parameter, _ in command.pieces if parameter]
-            rows = ",".join(
-                "(" + ",".join([self._literal(row[name]) for name in names]) + ")"
-                for row in parameters
-            )
-            return command.pieces[0].text + rows
-        words = []
-        for part, parameter, listed in command.pieces:
-            words.append(part)
-            if listed:
-                members = ",".join(self._literal(member) for member in parameters[parameter])
-                words.append(f"IN ({members})")
-            elif parameter:
-                words.append(self._literal(parameters[parameter]))
-        return "".join(words)
 
-    def _literal(self, value: Any) -> str:
+def _word(order: Order) -> tuple[str, list[str]]:
+    """The text of a statement with ``%s`` for what the driver has to quote, and those values."""
+    quoted: list[str] = []
+
+    def mark(value: Any) -> str:
         if value is None:
             return "NULL"
         if isinstance(value, int | float):
             return repr(value)
-        if isinstance(value, datetime):
-            return f"'{value}'"
-        literal = self._connection.literal(value)
-        return literal.decode() if isinstance(literal, bytes) else literal
+        quoted.append(str(value))
+        return "%s"
+
+    command, parameters, _ = order
+    if command.rows:
+        names = [parameter for _, parameter, _ in command.pieces if parameter]
+        rows = [f"({','.join([mark(row[name]) for name in names])})" for row in parameters]
+        return command.pieces[0].text + ",".join(rows), quoted
+    words = []
+    for text, parameter, listed in command.pieces:
+        words.append(text.replace("%", "%%"))
+        if listed:
+            words.append(f"IN ({','.join([mark(member) for member in parameters[parameter]])})")
+        elif parameter:
+            words.append(mark(parameters[parameter]))
+    return "".join(words), quoted
 
 
 def _fetch(cursor: Any, command: Command) -> Rows:
