@@ -8,6 +8,7 @@ Source: the wording is the API's, as Placement answers it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from moorage.api.policy import PolicyDenied
@@ -26,7 +27,7 @@ QUERY_MISSING_VALUE: Final = "placement.query.missing_value"
 
 
 class Problem(Exception):
-    """Ends a request with an error document."""
+    """Ends a request with an error document; ``facts`` are further members of it in JSON."""
 
     def __init__(
         self,
@@ -35,12 +36,14 @@ class Problem(Exception):
         *,
         code: str = UNDEFINED,
         headers: tuple[tuple[str, str], ...] = (),
+        facts: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         super().__init__(status, detail)
         self.status = status
         self.detail = detail
         self.code = code
         self.headers = headers
+        self.facts = facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ Source: RFC 7231 section 5.3.2 for the choice; the documents have the form that 
 
 import html
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -153,6 +154,7 @@ class ErrorFacts:
 
     ``code`` is None where the microversion has no error codes, or none was negotiated;
     ``versions`` are the oldest and newest microversion, where the client asked for another.
+    ``facts``: further members of the error in JSON.
     """
 
     status: int
@@ -163,6 +165,7 @@ class ErrorFacts:
     accept: str
     media_type: str
     versions: tuple[str, str] | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def strip_markup(text: str) -> str:
@@ -227,4 +230,4 @@ def _json_document(facts: ErrorFacts) -> dict[str, object]:
     error["request_id"] = facts.request_id
     if facts.versions is not None:
         error["min_version"], error["max_version"] = facts.versions
-    return {"errors": [error]}
+    return {"errors": [{**error, **facts.facts}]}

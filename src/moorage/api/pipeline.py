@@ -41,6 +41,9 @@ from moorage.api.transfer import (
     compress_pieces,
     gather,
 )
+from moorage.api.v1.errors import own_code
+from moorage.api.v1.errors import tell_refusal as tell_own_refusal
+from moorage.api.v1.routes import find_own_place
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import Refusal, StoreUnavailable
 from moorage.operations.services import Services
@@ -51,6 +54,9 @@ from moorage.telemetry.log import RequestLog
 Environ = dict[str, Any]
 
 _REQUEST_ID: Final = re.compile(r"req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}")
+OWN_PATHS: Final = "/moorage/"
+"""What is below is Moorage's own; all else is Placement's."""
+
 NO_ROUTE: Final = "-"
 """What the log calls the route of a request that found none."""
 
@@ -83,6 +89,8 @@ class Visit:
     place: Place | None = None
     path: Mapping[str, str] = field(default_factory=dict)
     route: Route | None = None
+    own: bool = False
+    """On the way to Moorage's own API, which knows no microversions."""
 
     @property
     def route_told(self) -> str:
@@ -113,7 +121,8 @@ class Pipeline:
         except Refusal as refusal:
             metrics.refused(type(refusal).__name__)
             name = visit.route.name if visit.route else ""
-            reply, content_type = _reply_problem(tell_refusal(name, refusal, visit.path), visit)
+            tell = tell_own_refusal if visit.own else tell_refusal
+            reply, content_type = _reply_problem(tell(name, refusal, visit.path), visit)
         except Problem as problem:
             reply, content_type = _reply_problem(problem, visit)
         except StoreUnavailable as unavailable:
@@ -173,7 +182,11 @@ class Pipeline:
         visit.caller = caller = self.identity.identify(environ)
         if caller is None:
             raise Problem(401)
-        visit.contract = contract = _negotiate_version(environ)
+        if visit.own:
+            # It reads queries as the newest microversion does, but shows none.
+            contract = NEWEST
+        else:
+            visit.contract = contract = _negotiate_version(environ)
         self._check_size(environ)
         route = _find_route(visit, contract)
         self._check_policy(caller, route, environ)
@@ -267,6 +280,7 @@ def _begin(environ: Environ) -> Visit:
         global_request_id=(global_request_id if _REQUEST_ID.fullmatch(global_request_id) else None),
         # Whoever takes anything gets errors in JSON; browsers, which say more, get HTML.
         accept=JSON if not accept or accept == "*/*" else accept,
+        own=environ["PATH_INFO"].startswith(OWN_PATHS),
     )
 
 
@@ -284,7 +298,8 @@ def _find_route(visit: Visit, contract: Contract) -> Route:
         Problem: there is none, the method is not its, or the client wants another media type.
     """
     environ = visit.environ
-    found = find_place(_path(environ), contract)
+    path = _path(environ)
+    found = find_own_place(path) if visit.own else find_place(path, contract)
     if found is None:
         raise Problem(404)
     visit.place, visit.path = found
@@ -357,19 +372,27 @@ def _reply_problem(problem: Problem, visit: Visit) -> tuple[Reply, str]:
         ErrorFacts(
             status=problem.status,
             detail=problem.detail,
-            code=problem.code if contract and contract.error_codes else None,
+            code=_code_told(problem, visit),
             request_id=visit.request_id,
             method=visit.environ["REQUEST_METHOD"],
             accept=visit.accept,
             media_type=visit.environ.get("CONTENT_TYPE") or "None",
             versions=(
                 (OLDEST.version, NEWEST.version)
-                if problem.status == 406 and contract is None
+                if problem.status == 406 and contract is None and not visit.own
                 else None
             ),
+            facts=problem.facts,
         )
     )
     return Reply(problem.status, body, problem.headers), content_type
+
+
+def _code_told(problem: Problem, visit: Visit) -> str | None:
+    """The problem's code, where the API that was asked has codes."""
+    if visit.own:
+        return own_code(problem)
+    return problem.code if visit.contract and visit.contract.error_codes else None
 
 
 def _write_head(resp: falcon.Response, reply: Reply, visit: Visit) -> None:

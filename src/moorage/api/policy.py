@@ -1,4 +1,4 @@
-"""Who may do what: Placement's rules and defaults, overridden by the site's policy.yaml.
+"""Who may do what: Placement's rules and our own, with defaults that policy.yaml overrides.
 
 Source: the policy reference of openstack-placement 16 and oslo.policy's of how files, new and
 deprecated defaults go together.
@@ -42,7 +42,7 @@ _BASES: Final = (
     ),
 )
 
-RULES: Final = {
+PLACEMENT_RULES: Final = {
     "placement:resource_providers:list": _ADMIN_OR_SERVICE,
     "placement:resource_providers:create": _ADMIN_OR_SERVICE,
     "placement:resource_providers:show": _ADMIN_OR_SERVICE,
@@ -77,7 +77,12 @@ RULES: Final = {
     "placement:usages": "rule:admin_or_project_reader_or_service_api",
     "placement:reshaper:reshape": "rule:service_api",
 }
-"""Every operation of the API and its default."""
+"""Every operation of Placement's API and its default."""
+
+OWN_RULES: Final[dict[str, str]] = {}
+"""Every operation of Moorage's own API and its default."""
+
+RULES: Final = PLACEMENT_RULES | OWN_RULES
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""Moorage's own API, versioned by its path: claims, moves, audits."""
