@@ -4,7 +4,7 @@ All that decides the choices around an anchor is gathered for many anchors at on
 bytes; anchors of one shape with equal rows share one search through one layout.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -192,11 +192,20 @@ class Anchors:
 
     def in_random_order(self, random: np.random.Generator) -> Iterator[Anchor]:
         """The same anchors, every order of the roots being equally likely."""
+        return self.in_order_of(lambda roots: random.permutation(roots.size))
+
+    def in_order_of(self, rank: Callable[[IndexArray], NDArray[np.intp]]) -> Iterator[Anchor]:
+        """The same anchors in another order.
+
+        Args:
+            rank: given all roots, their places in the order wanted (as ``argsort`` has them).
+        """
         shapes = self._snapshot.shapes
         sizes = [len(shape.members) for shape in shapes]
         trees = np.repeat(np.arange(len(shapes)), sizes)
         rows = np.concatenate([np.arange(size) for size in [0, *sizes]])
-        order = random.permutation(trees.size)
+        nobody = np.zeros(0, dtype=np.int32)
+        order = rank(np.concatenate([nobody, *(shape.roots for shape in shapes)]))
         size, first = BATCH_MIN, 0
         while first < order.size:
             batch = order[first : first + size]
@@ -235,6 +244,8 @@ class Anchors:
         plan, snapshot = self._plan, self._snapshot
         if plan.anchors is not None:
             rows = rows[plan.anchors[snapshot.trait_sets[shape.roots[rows]]]]
+        if plan.destinations is not None:
+            rows = rows[plan.destinations[shape.roots[rows]]]
         members = shape.members[rows]
         roots = members[:, 0]
         sets = np.zeros(rows.size, dtype=np.int32)

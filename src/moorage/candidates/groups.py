@@ -4,15 +4,17 @@ An anchor is the root of the tree that a candidate is built around. A provider s
 its own tree; a sharing provider also the anchors of the trees in its aggregates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from moorage.candidates.columns import Mask
 from moorage.candidates.eligible import Ask, Eligible
 from moorage.candidates.labels import covering
 from moorage.candidates.request import CandidatesRequest, GroupPolicy, RequestGroup
 from moorage.candidates.snapshot import Snapshot
-from moorage.domain.ids import ResourceClassId
+from moorage.domain.ids import ProviderUuid, ResourceClassId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Plan:
     """All slots of a request, and what must hold between their providers, around any anchor.
 
     ``anchors``: for each set of traits whether a root with it may be an anchor; None: any may.
+    ``destinations``: for each position whether it may be an anchor; None: any may.
     ``subtrees``: positions of the slots whose providers must lie below one of them.
     ``spread``: the slots whose providers must have certain traits between them; ``together``: for
     each of those traits (or choices of traits) the sets of traits that have it.
@@ -53,6 +56,7 @@ class Plan:
     snapshot: Snapshot
     slots: tuple[Slot, ...]
     anchors: Mask | None
+    destinations: Mask | None
     isolate: bool
     nested: bool
     subtrees: tuple[frozenset[int], ...]
@@ -61,8 +65,14 @@ class Plan:
     contended: Mapping[ResourceClassId, int]
 
 
-def make_plan(snapshot: Snapshot, request: CandidatesRequest) -> Plan | None:
-    """The plan for a request whose names exist; None where a group can be served by nobody."""
+def make_plan(
+    snapshot: Snapshot, request: CandidatesRequest, *, within: Mask | None = None
+) -> Plan | None:
+    """The plan for a request whose names exist; None where a group can be served by nobody.
+
+    Args:
+        within: the positions that may be anchors, beside what the request says; None: any.
+    """
     known: dict[Ask, Eligible] = {}
     slots: list[Slot] = []
     together: list[Mask] = []
@@ -79,6 +89,7 @@ def make_plan(snapshot: Snapshot, request: CandidatesRequest) -> Plan | None:
         snapshot=snapshot,
         slots=tuple(slots),
         anchors=anchors_allowed(snapshot, request),
+        destinations=destinations_allowed(snapshot, request, within),
         isolate=isolate,
         nested=request.nested,
         subtrees=tuple(
@@ -154,6 +165,28 @@ def anchors_allowed(snapshot: Snapshot, request: CandidatesRequest) -> Mask | No
     table = covering(snapshot.traits, required)
     forbidden = snapshot.traits.having_any(snapshot.trait_labels(request.root_forbidden))
     return table & ~forbidden[: table.size]
+
+
+def destinations_allowed(
+    snapshot: Snapshot, request: CandidatesRequest, within: Mask | None = None
+) -> Mask | None:
+    """For each position whether it may be an anchor; None: any may."""
+    allowed = within
+    if request.trees_used is not None:
+        used = roots_at(snapshot, request.trees_used)
+        allowed = used if allowed is None else allowed & used
+    if request.trees_avoided:
+        others = ~roots_at(snapshot, request.trees_avoided)
+        allowed = others if allowed is None else allowed & others
+    return allowed
+
+
+def roots_at(snapshot: Snapshot, members: Iterable[ProviderUuid]) -> Mask:
+    """The roots of the trees that these providers are in; unknown ones are in none."""
+    found = (snapshot.positions.get(uuid) for uuid in members)
+    mask = np.zeros(len(snapshot), dtype=np.bool_)
+    mask[[int(snapshot.roots[position]) for position in found if position is not None]] = True
+    return mask
 
 
 def contended_among(slots: Sequence[Slot], *, isolate: bool) -> dict[ResourceClassId, int]:

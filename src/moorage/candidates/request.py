@@ -47,7 +47,9 @@ class CandidatesRequest:
     """A whole request: its groups in the order asked, and what applies to all of them.
 
     ``nested``: False before microversion 1.29, where no candidate may use two providers of one
-    tree.
+    tree. ``trees_used``: only around the roots of these providers' trees, None: around any;
+    ``trees_avoided``: around none of these. Both leave the sharing providers that serve a root
+    alone, which the ``in_tree`` of a group does not.
     """
 
     groups: tuple[RequestGroup, ...]
@@ -57,6 +59,8 @@ class CandidatesRequest:
     root_forbidden: frozenset[str] = frozenset()
     same_subtrees: tuple[frozenset[str], ...] = ()
     nested: bool = True
+    trees_used: frozenset[ProviderUuid] | None = None
+    trees_avoided: frozenset[ProviderUuid] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,8 @@ def runs_alone(plan: Plan, random: np.random.Generator | None) -> Iterator[Run]:
     for providers in found:
         if plan.anchors is not None:
             providers = providers[plan.anchors[plan.snapshot.trait_sets[providers]]]  # noqa: PLW2901
+        if plan.destinations is not None:
+            providers = providers[plan.destinations[providers]]  # noqa: PLW2901
         if providers.size:
             yield Run(form, providers.reshape(-1, 1))
 
