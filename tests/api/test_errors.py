@@ -4,6 +4,7 @@ import pytest
 
 from moorage.api.errors import ANSWERS, OVERRIDES, tell_refusal
 from moorage.domain import refusals as r
+from moorage.domain.explanation import Explanation, Step
 from moorage.domain.refusals import Refusal
 
 P, C = "5e08ea53-c4c6-448e-9334-ac4953de3cfa", "42a32c07-3eeb-4401-9373-68a8cdca6784"
@@ -208,8 +209,12 @@ def test_a_refusal_is_told_in_the_words_that_clients_know(
 def sample(refusal: type[Refusal]) -> Refusal:
     """A refusal of the type, all of its fields filled with something."""
     slots = refusal.__slots__  # type: ignore[attr-defined]
-    plural = ("resource_classes", "names")
-    return refusal(*[("ONE", "TWO") if name in plural else "{braces}" for name in slots])
+    known = {
+        "resource_classes": ("ONE", "TWO"),
+        "names": ("ONE", "TWO"),
+        "explanation": Explanation(3, (Step("free", "{braces}", "{braces}", 3, 0),)),
+    }
+    return refusal(*[known.get(name, "{braces}") for name in slots])
 
 
 @pytest.mark.parametrize("refusal", ANSWERS, ids=lambda refusal: refusal.__name__)

@@ -156,6 +156,15 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
     ),
     refusals.TraitIsStandard: Answer(400, "Cannot delete standard trait {name}."),
     refusals.TraitInUse: Answer(409, "The trait {name} is in use by a resource provider."),
+    refusals.NothingFits: Answer(
+        409, "Nothing fits for consumer {consumer}: of {roots} roots {narrowing}."
+    ),
+    refusals.ConsumerHolds: Answer(
+        409,
+        "Consumer {consumer} holds allocations already (generation {generation}), and not by this "
+        "claim.",
+    ),
+    refusals.UnknownLease: Answer(404, "Consumer {consumer} has no lease."),
     refusals.LimitExceeded: Answer(
         400, "The request exceeds the limit {limit}: {given} given, at most {maximum} allowed."
     ),
@@ -191,6 +200,8 @@ OVERRIDES: Final[Mapping[tuple[str, type[refusals.Refusal]], Answer]] = {
     ),
     ("list_providers", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
     ("find_candidates", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("make_claims", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("explain_search", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
     ("claim", refusals.UnknownResourceClass): Answer(
         400,
         "Unable to allocate inventory for consumer {path[consumer_uuid]}: " + _NO_CLASS,
@@ -284,6 +295,16 @@ def _words(refusal: refusals.Refusal) -> dict[str, object]:
                 if may_be_total
                 else "The reserved value is greater than or equal to total."
             )
+        case refusals.NothingFits(explanation=explanation, gave_up=gave_up):
+            words["roots"] = explanation.roots
+            told = [
+                f"{step.constraint} {step.asked} leaves {step.left}"
+                for step in explanation.steps
+                if step.eliminated
+            ]
+            if gave_up:
+                told.append("not every combination was tried")
+            words["narrowing"] = ", ".join(told) or "none is left"
         case refusals.DuplicateProvider(uuid=uuid, name=name):
             # Where both are taken, the uuid: clients look whether it is the name alone.
             words["duplicates"] = f"name: {name}" if uuid is None else f"uuid: {uuid}"

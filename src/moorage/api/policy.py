@@ -79,7 +79,13 @@ PLACEMENT_RULES: Final = {
 }
 """Every operation of Placement's API and its default."""
 
-OWN_RULES: Final[dict[str, str]] = {}
+OWN_RULES: Final = {
+    "moorage:claims:create": _ADMIN_OR_SERVICE,
+    "moorage:claims:explain": _ADMIN_OR_SERVICE,
+    "moorage:claims:show": _ADMIN_OR_SERVICE,
+    "moorage:leases:update": _ADMIN_OR_SERVICE,
+    "moorage:leases:delete": _ADMIN_OR_SERVICE,
+}
 """Every operation of Moorage's own API and its default."""
 
 RULES: Final = PLACEMENT_RULES | OWN_RULES

@@ -1,7 +1,6 @@
 """Why no tree serves a request: how many roots each constraint leaves, one after the other."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,34 +16,7 @@ from moorage.candidates.labels import covering
 from moorage.candidates.names import check_classes, check_traits
 from moorage.candidates.request import CandidatesRequest, RequestGroup
 from moorage.candidates.snapshot import Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one constraint does to the roots that all constraints before it have left.
-
-    ``group``: the suffix of the group that it is about, None: the request as a whole.
-    ``asked``: what the constraint wants, in the words of the query.
-    """
-
-    constraint: str
-    group: str | None
-    asked: str
-    eliminated: int
-    left: int
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """All roots there are, and the constraints in the order in which they were applied."""
-
-    roots: int
-    steps: tuple[Step, ...]
-
-    @property
-    def left(self) -> int:
-        """The roots around which there is a candidate."""
-        return self.steps[-1].left if self.steps else self.roots
+from moorage.domain.explanation import Explanation, Step
 
 
 def explain(

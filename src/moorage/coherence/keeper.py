@@ -22,8 +22,8 @@ from moorage.store.pictures import Picture, ProviderRows, read_picture, read_usa
 from moorage.store.sql import UNDATED
 from moorage.store.store import Store
 
-USAGE_KIND_PREFIX: Final = "allocation."
-"""Journal rows of this kind change nothing but usages and generations."""
+USAGE_KIND_PREFIXES: Final = ("allocation.", "claim.", "lease.")
+"""Journal rows of these kinds change nothing but usages and generations."""
 
 NAME_KIND_PREFIXES: Final = ("class.", "trait.")
 """Journal rows of these kinds change nothing but the names that exist."""
@@ -117,7 +117,9 @@ class Keeper:
 
     def _are_claims(self, news: Sequence[News]) -> bool:
         """Whether the news follow the mark without a break, and are of nothing but claims."""
-        return self._is_next(news) and all(item.kind.startswith(USAGE_KIND_PREFIX) for item in news)
+        return self._is_next(news) and all(
+            item.kind.startswith(USAGE_KIND_PREFIXES) for item in news
+        )
 
     def _is_next(self, news: Sequence[News]) -> bool:
         """Whether the first row past the mark is the very next one."""
@@ -159,7 +161,7 @@ def follow(snapshot: Snapshot, picture: Picture, news: Sequence[News]) -> Snapsh
     """The snapshot with the providers that the news are about as they are in the picture."""
     used, changed = set[int](), set[int]()
     for item in news:
-        mentioned = used if item.kind.startswith(USAGE_KIND_PREFIX) else changed
+        mentioned = used if item.kind.startswith(USAGE_KIND_PREFIXES) else changed
         mentioned.update(item.providers)
     if used - changed:
         snapshot = with_usages(snapshot, *picture.usages_of(used - changed))

@@ -77,6 +77,16 @@ def decide_claims(
     return changes
 
 
+def decide_release(ledger: Ledger, consumer: ConsumerUuid) -> ConsumerChange | None:
+    """Drop all that a consumer holds, None where that is nothing; generations of providers stay."""
+    before = ledger.consumers.get(consumer)
+    if before is None or not before.held:
+        return None
+    _move_usage(ledger, before.held, {})
+    del ledger.consumers[consumer]
+    return ConsumerChange(consumer, before, None)
+
+
 def check_generation(consumer: Consumer | None, claim: ConsumerClaim) -> None:
     """Refuse a claim that was made from an outdated view of its consumer.
 

@@ -6,6 +6,8 @@ table that turns each type into an answer (api/errors.py).
 
 from dataclasses import dataclass
 
+from moorage.domain.explanation import Explanation
+
 
 class Refusal(Exception):
     """Base of all expected refusals; nothing has been changed when one is raised."""
@@ -247,6 +249,33 @@ class TraitInUse(Refusal):
     """A trait that providers have cannot be deleted."""
 
     name: str
+
+
+@dataclass(slots=True, eq=False)
+class NothingFits(Refusal):
+    """No place was found for this consumer, beside the other consumers of its request.
+
+    ``gave_up``: there may be one; the search ended after a bounded number of steps.
+    """
+
+    consumer: str
+    explanation: Explanation
+    gave_up: bool
+
+
+@dataclass(slots=True, eq=False)
+class ConsumerHolds(Refusal):
+    """A claim is made for a consumer that holds something else already."""
+
+    consumer: str
+    generation: int
+
+
+@dataclass(slots=True, eq=False)
+class UnknownLease(Refusal):
+    """The consumer has no lease: never had, made it permanent, let it expire, or was changed."""
+
+    consumer: str
 
 
 @dataclass(slots=True, eq=False)

@@ -4,35 +4,74 @@ The first request to arrive leads: it takes what has gathered behind it, decides
 transaction and answers for everyone. A batch of one costs what a single claim costs.
 """
 
+import contextlib
 import threading
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from moorage.domain.claim import Absentee, ConsumerClaim, decide_claims
+from moorage.domain.claim import Absentee, ConsumerChange, ConsumerClaim, decide_claims
+from moorage.domain.ledger import Ledger
 from moorage.domain.origin import Origin
-from moorage.domain.refusals import Refusal
+from moorage.domain.refusals import (
+    CapacityExceeded,
+    InventoryMissing,
+    Refusal,
+    UnitsViolated,
+    UnknownAllocationProvider,
+)
 from moorage.operations.books import load_books, write_books
+from moorage.store.journal import Entry
+from moorage.store.leases import Lease, write_leases
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
 
 BATCH_REQUESTS_MAX: Final = 64
 """Requests that share one transaction at most."""
 
+NO_ROOM: Final = (CapacityExceeded, InventoryMissing, UnitsViolated, UnknownAllocationProvider)
+"""Refusals of one way to serve a request that say nothing about the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """The claims of one request, which all hold or none."""
+    """The claims of one request, which all hold or none.
+
+    ``others``: other ways to serve it, for the same consumers; the first that has room is taken.
+    ``notes``: for each way what the journal is told besides. ``lease_until``: when the consumers'
+    allocations are freed unless somebody renews or changes them (naive UTC); None: never.
+    """
 
     claims: tuple[ConsumerClaim, ...]
     origin: Origin
+    others: tuple[tuple[ConsumerClaim, ...], ...] = ()
+    notes: tuple[tuple[Entry, ...], ...] = ()
+    lease_until: datetime | None = None
+
+    @property
+    def ways(self) -> tuple[tuple[ConsumerClaim, ...], ...]:
+        """All ways to serve the request, the one preferred first."""
+        return (self.claims, *self.others)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Which way of a request was taken, and what that changes."""
+
+    way: int
+    changes: Sequence[ConsumerChange]
+
+
+Outcome = Accepted | BaseException
 
 
 @dataclass(slots=True)
 class _Ticket:
     request: ClaimRequest
     answered: bool = False
-    error: BaseException | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(slots=True)
@@ -44,7 +83,7 @@ class ClaimQueue:
     _waiting: deque[_Ticket] = field(default_factory=deque)
     _lead: threading.Lock = field(default_factory=threading.Lock)
 
-    def submit(self, request: ClaimRequest) -> None:
+    def submit(self, request: ClaimRequest) -> Accepted:
         """Have a request decided and written; returns when it is committed.
 
         Raises:
@@ -57,8 +96,11 @@ class ClaimQueue:
             # Whoever led before may have taken this ticket along.
             while not ticket.answered:
                 self._serve(self._take())
-        if ticket.error is not None:
-            raise ticket.error
+        outcome = ticket.outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert outcome is not None
+        return outcome
 
     def _take(self) -> list[_Ticket]:
         batch: list[_Ticket] = []
@@ -68,37 +110,63 @@ class ClaimQueue:
 
     def _serve(self, batch: list[_Ticket]) -> None:
         try:
-            errors = write_claims(self.store, [ticket.request for ticket in batch], self.absentee)
+            outcomes = write_claims(self.store, [ticket.request for ticket in batch], self.absentee)
         except BaseException as error:  # noqa: BLE001 - every waiting request must be answered
             if len(batch) > 1 and isinstance(error, Exception):
                 # One request's fault must not become its neighbours': each has its own try.
                 for ticket in batch:
                     self._serve([ticket])
                 return
-            errors = [error] * len(batch)
-        for ticket, outcome in zip(batch, errors, strict=True):
-            ticket.error = outcome
+            outcomes = [error] * len(batch)
+        for ticket, outcome in zip(batch, outcomes, strict=True):
+            ticket.outcome = outcome
             ticket.answered = True
 
 
-def write_claims(
-    store: Store, requests: list[ClaimRequest], absentee: Absentee
-) -> list[BaseException | None]:
+def write_claims(store: Store, requests: list[ClaimRequest], absentee: Absentee) -> list[Outcome]:
     """Decide and write several requests in one transaction; a refusal concerns only its own."""
+    claims = [claim for request in requests for way in request.ways for claim in way]
 
-    def attempt(tx: Transaction) -> list[BaseException | None]:
-        books = load_books(tx, [claim for request in requests for claim in request.claims])
-        outcomes: list[BaseException | None] = []
+    def attempt(tx: Transaction) -> list[Outcome]:
+        books = load_books(tx, claims)
+        outcomes: list[Outcome] = []
+        leases: list[Lease] = []
         for request in requests:
             try:
-                changes = decide_claims(books.ledger, request.claims, absentee)
+                accepted = decide_ways(books.ledger, request.ways, absentee)
             except Refusal as refusal:
                 outcomes.append(refusal)
                 continue
-            books.enter(changes, kind="allocation.set", origin=request.origin)
-            outcomes.append(None)
+            books.enter(accepted.changes, kind="allocation.set", origin=request.origin)
+            if request.notes:
+                books.entries.extend((note, request.origin) for note in request.notes[accepted.way])
+            leases += leases_of(request)
+            outcomes.append(accepted)
         if books.entries:
             write_books(tx, books, at=requests[0].origin.at)
+            write_leases(tx, leases)
         return outcomes
 
     return store.run(attempt)
+
+
+def decide_ways(
+    ledger: Ledger, ways: Sequence[Sequence[ConsumerClaim]], absentee: Absentee
+) -> Accepted:
+    """Decide the claims of one request in the first way that has room.
+
+    Raises:
+        Refusal: what the last way was refused for, or what no other way could mend.
+    """
+    for number, claims in enumerate(ways[:-1]):
+        with contextlib.suppress(*NO_ROOM):
+            return Accepted(number, decide_claims(ledger, claims, absentee))
+    return Accepted(len(ways) - 1, decide_claims(ledger, ways[-1], absentee))
+
+
+def leases_of(request: ClaimRequest) -> Iterator[Lease]:
+    """The leases that an accepted request begins."""
+    if request.lease_until is not None:
+        origin = request.origin
+        for claim in request.claims:
+            yield Lease(claim.consumer, request.lease_until, origin.request_id, origin.at)

@@ -1,6 +1,6 @@
 """Release everything that a consumer holds."""
 
-from moorage.domain.claim import ConsumerChange
+from moorage.domain.claim import decide_release
 from moorage.domain.ids import ConsumerUuid
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import UnknownConsumer
@@ -19,13 +19,10 @@ def release(services: Services, *, consumer: str, origin: Origin) -> None:
 
     def attempt(tx: Transaction) -> None:
         books = load_books(tx, [], consumers=[key])
-        held_by = books.ledger.consumers.get(key)
-        if held_by is None or not held_by.held:
+        change = decide_release(books.ledger, key)
+        if change is None:
             raise UnknownConsumer(consumer)
-        for slot, amount in held_by.held.items():
-            if slot in books.ledger.used:
-                books.ledger.used[slot] -= amount
-        books.enter([ConsumerChange(key, held_by, None)], kind="allocation.delete", origin=origin)
+        books.enter([change], kind="allocation.delete", origin=origin)
         write_books(tx, books, at=origin.at)
 
     services.store.run(attempt)

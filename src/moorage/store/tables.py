@@ -247,4 +247,30 @@ moorage_journal = Table(
 )
 """Every change, in the transaction that made it; ``providers`` lists the row ids it touched."""
 
-MOORAGE_TABLES: Final = (moorage_usages, moorage_journal)
+moorage_leases = Table(
+    "moorage_leases",
+    metadata,
+    Column("consumer", String(36), primary_key=True),
+    Column("expires_at", _moment, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Index("moorage_leases_expires_at_idx", "expires_at"),
+    **_MARIADB,
+)
+"""Consumers whose allocations are freed at a time, unless somebody renews or changes them.
+
+``request_id`` is that of the claim that the lease is about: whatever changed the consumer since
+ended the lease.
+"""
+
+moorage_leaders = Table(
+    "moorage_leaders",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    **_MARIADB,
+)
+"""Which process does a job that only one may do; it counts ``beat`` up as long as it lives."""
+
+MOORAGE_TABLES: Final = (moorage_usages, moorage_journal, moorage_leases, moorage_leaders)

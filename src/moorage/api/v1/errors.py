@@ -12,7 +12,7 @@ import msgspec
 
 from moorage.api import errors
 from moorage.api.errors import UNDEFINED, Problem
-from moorage.domain.refusals import Refusal
+from moorage.domain.refusals import ConsumerHolds, NothingFits, Refusal
 
 CODES: Final = {
     400: "moorage.bad_request",
@@ -30,7 +30,10 @@ CODES: Final = {
 }
 """By status, for problems that are no refusals."""
 
-FACTS: Final[Mapping[type[Refusal], tuple[str, ...]]] = {}
+FACTS: Final[Mapping[type[Refusal], tuple[str, ...]]] = {
+    NothingFits: ("consumer", "explanation", "gave_up"),
+    ConsumerHolds: ("consumer", "generation"),
+}
 """The fields of a refusal that the error document has as they are, beside the words."""
 
 

@@ -10,7 +10,9 @@ import orjson
 
 from moorage.api.call import Call, Reply
 from moorage.api.routes import Place
+from moorage.api.v1.claims import CLAIMS
 from moorage.api.v1.endpoints import Endpoint
+from moorage.api.v1.leases import LEASES
 from moorage.api.v1.openapi import describe
 from moorage.api.v1.version import VERSION
 
@@ -36,7 +38,7 @@ _OPENAPI: Final = (
     ),
 )
 
-ENDPOINTS: Final = (*VERSION, *_OPENAPI)
+ENDPOINTS: Final = (*VERSION, *_OPENAPI, *CLAIMS, *LEASES)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Claims, leases and the runner: our own API, on each database."""

@@ -1,0 +1,27 @@
+"""A small cloud behind /moorage/v1, on a new database of each kind."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from moorage.operations.services import Services
+from tests.claims.cloud import Cloud
+from tests.support.books import open_services
+from tests.support.databases import DatabaseKind
+
+
+@pytest.fixture
+def services(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
+) -> Iterator[Services]:
+    found = open_services(fresh_database(database_kind))
+    yield found
+    found.store.close()
+
+
+@pytest.fixture
+def cloud(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> Cloud:
+    return Cloud.on(fresh_database(database_kind), tmp_path)
