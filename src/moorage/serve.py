@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import os
 import socket
 import sys
 from dataclasses import replace
@@ -38,6 +39,8 @@ from moorage.telemetry.log import (
     write_event,
     write_warning,
 )
+from moorage.workers.leadership import RUNNER, Leadership, own_identity
+from moorage.workers.runner import Runner
 
 
 class NoAuthExposed(Exception):
@@ -59,15 +62,20 @@ OPERATOR_ERRORS: Final = (
 """What an operator can mend; their texts are ours, and hold no secret."""
 
 
-def load_app(configuration: Configuration) -> WSGIApplication:
-    """The whole service as one WSGI application, its database open and, if asked for, upgraded."""
+def load_app(configuration: Configuration, *, with_runner: bool = False) -> WSGIApplication:
+    """The whole service as one WSGI application, its database open and, if asked for, upgraded.
+
+    Args:
+        with_runner: also work by the clock, in a thread of this process, if the settings say so.
+    """
     settings = configuration.settings
     store = open_ready_store(settings.database)
+    services = build_services(store, settings)
     identity = identity_for(settings.api.auth_strategy, configuration.options)
     policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
-    application = build_app(
-        build_services(store, settings), identity=identity, policy=policy, limits=settings.limits
-    )
+    application = build_app(services, identity=identity, policy=policy, limits=settings.limits)
+    if with_runner and settings.runner_enabled:
+        start_runner(services)
     return _behind_middleware(identity.wrap(application), configuration)
 
 
@@ -132,6 +140,15 @@ def build_services(store: Store, settings: Settings) -> Services:
     )
 
 
+def start_runner(services: Services) -> Runner:
+    """Work by the clock from now on, in this process and in those that it forks into."""
+    runner = Runner(services, Leadership(services.store, RUNNER, holder=own_identity))
+    runner.start()
+    # A thread does not live on in a child, where a server forks after it has loaded us.
+    os.register_at_fork(after_in_child=runner.start)
+    return runner
+
+
 def load_process_app() -> WSGIApplication:
     """The application of a server's process, which also logs as the settings say.
 
@@ -143,7 +160,7 @@ def load_process_app() -> WSGIApplication:
         configuration = load_settings()
         log = configuration.settings.log
         configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
-        return load_app(configuration)
+        return load_app(configuration, with_runner=True)
     except OPERATOR_ERRORS as error:
         write_warning("the service cannot start", reason=str(error))
     except Exception as error:  # noqa: BLE001 - see above

@@ -86,6 +86,7 @@ class Settings:
     log: LogSettings
     incomplete_project_id: str
     incomplete_user_id: str
+    runner_enabled: bool
     ignored: tuple[str, ...]
     """Notes on options that are set but have no effect here."""
 
@@ -181,6 +182,7 @@ def _settings(options: cfg.ConfigOpts) -> Settings:
         ),
         incomplete_project_id=placement.incomplete_consumer_project_id,
         incomplete_user_id=placement.incomplete_consumer_user_id,
+        runner_enabled=own.runner,
         ignored=tuple(_ignored(options)),
     )
 
@@ -329,6 +331,11 @@ _MOORAGE_OPTIONS: Final = (
         help="Let auth_strategy=noauth2 be reached from other machines: anyone is admin then.",
     ),
     cfg.BoolOpt("metrics", default=False, help="Answer GET /metrics, without asking who asks."),
+    cfg.BoolOpt(
+        "runner",
+        default=True,
+        help="Take part in the work that is done by the clock: leases that end, and the like.",
+    ),
     cfg.IntOpt(
         "body_bytes_max",
         default=Limits().body_bytes_max,

@@ -25,7 +25,7 @@ class Cloud:
 
     @classmethod
     def on(cls, url: str, directory: Path) -> "Cloud":
-        deployment = Deployment(directory / "conf", url, {})
+        deployment = Deployment(directory / "conf", url)
         return cls.of(deployment)
 
     @classmethod

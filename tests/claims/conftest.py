@@ -7,6 +7,7 @@ import pytest
 
 from moorage.operations.services import Services
 from tests.claims.cloud import Cloud
+from tests.frame.conftest import lines, log_file  # noqa: F401 - fixtures
 from tests.support.books import open_services
 from tests.support.databases import DatabaseKind
 

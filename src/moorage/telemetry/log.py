@@ -134,6 +134,14 @@ def write_error(event: str, error: BaseException, **facts: str | int | float | b
     _log.error(event, **facts, **error_told(error))
 
 
+def write_alert_line(
+    event: str, error: BaseException | None, **facts: str | int | float | bool | None
+) -> None:
+    """The line of an alert; see ``telemetry/alerts.py``."""
+    told = {} if error is None else error_told(error)
+    _log.error("alert", alert=event, **facts, **told)
+
+
 def configure_log(
     *, log_format: LogFormat = LogFormat.JSON, debug: bool = False, log_file: Path | None = None
 ) -> None:

@@ -41,6 +41,14 @@ _store_troubles = Counter(
 _refusals = Counter("moorage_refusals", "Requests refused, by reason.", labelnames=("reason",))
 
 
+_alerts = Counter("moorage_alerts", "Alerts, by what they are about.", labelnames=("alert",))
+_runner_steps = Counter(
+    "moorage_runner_steps",
+    "Steps of the runner, by their outcome: done (something), idle, or failed.",
+    labelnames=("step", "outcome"),
+)
+
+
 @lru_cache(maxsize=4096)
 def _request_series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return (
@@ -69,6 +77,16 @@ def store_trouble(kind: str) -> None:
 def refused(reason: str) -> None:
     """Count one refusal, by the name of its type."""
     _refusals.labels(reason).inc()
+
+
+def alerted(event: str) -> None:
+    """Count one alert, by its words (from a closed set)."""
+    _alerts.labels(event).inc()
+
+
+def runner_step(step: str, outcome: str) -> None:
+    """Count one step of the runner."""
+    _runner_steps.labels(step, outcome).inc()
 
 
 def render_metrics() -> bytes:
