@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moorage.candidates import fragments
 from moorage.candidates.blocks import BLOCK_SIZE
 from moorage.candidates.changes import with_changes
 from moorage.candidates.columns import IndexArray
@@ -261,6 +262,29 @@ def test_fragments_are_kept_for_those_who_did_not_change() -> None:
     made.clear()
     take(moved, 0, 2)
     assert made == [2]
+
+
+def test_fragments_are_forgotten_before_they_take_up_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fragments, "FRAGMENT_BYTES_MAX", 3 * (100 + fragments.ENTRY_BYTES))
+    snapshot = snapshot_of([HOST] * 8)
+    made: list[int] = []
+
+    def take(position: int) -> list[bytes]:
+        def make(wanted: IndexArray) -> list[bytes]:
+            made.extend(wanted.tolist())
+            return [bytes(100) for _ in wanted.tolist()]
+
+        return snapshot.fragments.take(snapshot, "form", np.array([position], dtype=np.int32), make)
+
+    for position in (0, 1, 2, 0, 1, 2):
+        take(position)
+    assert made == [0, 1, 2], "as many as there is room for are kept"
+    take(3)
+    take(3)
+    take(0)
+    assert made == [0, 1, 2, 3, 0], "for one more all are forgotten"
 
 
 def test_parents_that_go_in_a_circle_are_roots_each() -> None:

@@ -15,7 +15,7 @@ from moorage.operations.services import Services
 from moorage.operations.set_aggregates import set_aggregates
 from moorage.operations.set_inventories import set_inventories
 from moorage.operations.set_provider_traits import set_provider_traits
-from moorage.operations.show_inventories import show_inventories
+from moorage.operations.show_inventory import show_inventory
 from moorage.operations.show_provider import show_provider
 from moorage.operations.show_usages import show_usages
 from moorage.operations.sum_usages import sum_usages
@@ -73,7 +73,7 @@ def test_no_operation_sends_more_statements_where_there_is_more(services: Servic
         "claim, change, release": lambda: put_and_release(services, host),
         "register a host and delete it": lambda: register(services),
         "show a provider": lambda: show_provider(services, host),
-        "show its inventories": lambda: show_inventories(services, host),
+        "show its inventory": lambda: show_inventory(services, host, "VCPU"),
         "show its usages": lambda: show_usages(services, host),
         "show its tree": lambda: list_providers(services, ProviderFilter(in_tree=host)),
         "sum a project's usages": lambda: sum_usages(services, project_id="project", user_id=None),

@@ -56,7 +56,7 @@ class PostgresqlServer:
             lambda port: [
                 binaries / "postgres", "-D", self._home / "cluster", "-p", str(port),
                 "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-                "-c", "max_connections=200", "-c", "shared_buffers=64MB",
+                "-c", "max_connections=400", "-c", "shared_buffers=64MB",
                 "-c", "deadlock_timeout=200ms",
             ],
             answers=self._answers, home=self._home, user=self._user, what="PostgreSQL",
@@ -114,7 +114,7 @@ class MariadbServer:
                 "--bind-address=127.0.0.1", f"--socket={self._home / 'socket'}",
                 f"--pid-file={self._home / 'pid'}", f"--init-file={grants}",
                 "--skip-name-resolve", "--character-set-server=utf8mb4",
-                "--max-connections=200", "--innodb-buffer-pool-size=128M",
+                "--max-connections=400", "--innodb-buffer-pool-size=128M",
                 "--innodb-lock-wait-timeout=10", *self._user_option(),
             ],
             answers=self._answers, home=self._home, user=None, what="MariaDB",

@@ -6,8 +6,12 @@ which of them count, and the noauth2 strategy of openstack-placement 16.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+CALLERS_MAX: Final = 1_024
+"""Callers that are remembered by what their headers say."""
 
 ROOT_PATHS: Final = frozenset(("", "/"))
 """The version document is for everyone."""
@@ -61,16 +65,9 @@ class NoAuthIdentity:
     def identify(self, environ: WSGIEnvironment) -> Caller | None:
         if environ.get("PATH_INFO", "") in ROOT_PATHS:
             return ANYONE
-        token: str | None = environ.get("HTTP_X_AUTH_TOKEN")
-        if token is None:
+        if "HTTP_X_AUTH_TOKEN" not in environ:
             return None
-        user_id, _, project_id = token.partition(":")
-        believed = {"HTTP_X_USER_ID": user_id}
-        if "HTTP_X_ROLES" not in environ:
-            believed["HTTP_X_ROLES"] = "admin" if user_id == "admin" else ""
-        if not environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE"):
-            believed["HTTP_X_TENANT_ID"] = project_id or user_id
-        return caller_from_headers({**environ, **believed})
+        return _believed_caller(environ["HTTP_X_AUTH_TOKEN"], _stated(environ))
 
     def wrap(self, application: WSGIApplication) -> WSGIApplication:
         return application
@@ -89,7 +86,7 @@ class KeystoneIdentity:
         # A client can send the headers, but not this key: without it no middleware has checked.
         if environ.get("keystone.token_auth") is None:
             return None
-        caller = caller_from_headers(environ)
+        caller = _checked_caller(_stated(environ))
         return None if caller.user_id is None else caller
 
     def wrap(self, application: WSGIApplication) -> WSGIApplication:
@@ -117,6 +114,46 @@ def identity_for(strategy: str, options: Any) -> Identity:
         "keystone": lambda: KeystoneIdentity(options),
     }
     return strategies[strategy]()
+
+
+_CALLER_HEADERS: Final = (
+    *("HTTP_X_USER_ID", "HTTP_X_USER"),
+    *("HTTP_X_PROJECT_ID", "HTTP_X_TENANT_ID", "HTTP_X_TENANT"),
+    *("HTTP_X_ROLES", "HTTP_X_ROLE"),
+    *("HTTP_OPENSTACK_SYSTEM_SCOPE", "HTTP_X_DOMAIN_ID"),
+    *("HTTP_X_USER_DOMAIN_ID", "HTTP_X_PROJECT_DOMAIN_ID", "HTTP_X_IS_ADMIN_PROJECT"),
+    *("HTTP_X_SERVICE_USER_ID", "HTTP_X_SERVICE_PROJECT_ID"),
+    *("HTTP_X_SERVICE_USER_DOMAIN_ID", "HTTP_X_SERVICE_PROJECT_DOMAIN_ID"),
+    "HTTP_X_SERVICE_ROLES",
+)
+"""Every header that a caller is told by."""
+
+
+def _stated(environ: WSGIEnvironment) -> tuple[str | None, ...]:
+    """What the caller's headers say, in the order of ``_CALLER_HEADERS``."""
+    return tuple(map(environ.get, _CALLER_HEADERS))
+
+
+def _named(stated: tuple[str | None, ...]) -> dict[str, str]:
+    """The headers that are there, by name."""
+    pairs = zip(_CALLER_HEADERS, stated, strict=True)
+    return {name: value for name, value in pairs if value is not None}
+
+
+@lru_cache(maxsize=CALLERS_MAX)
+def _checked_caller(stated: tuple[str | None, ...]) -> Caller:
+    return caller_from_headers(_named(stated))
+
+
+@lru_cache(maxsize=CALLERS_MAX)
+def _believed_caller(token: str, stated: tuple[str | None, ...]) -> Caller:
+    headers = _named(stated)
+    user_id, _, project_id = token.partition(":")
+    headers["HTTP_X_USER_ID"] = user_id
+    headers.setdefault("HTTP_X_ROLES", "admin" if user_id == "admin" else "")
+    if not headers.get("HTTP_OPENSTACK_SYSTEM_SCOPE"):
+        headers["HTTP_X_TENANT_ID"] = project_id or user_id
+    return caller_from_headers(headers)
 
 
 def caller_from_headers(headers: Mapping[str, Any]) -> Caller:

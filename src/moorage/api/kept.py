@@ -34,8 +34,7 @@ class KeptDocuments:
         """The document of a kind about the provider at a position.
 
         Args:
-            make: called only if the document is not known. What it makes may be newer than the
-                snapshot: whoever sees the change that made it so asks by another stamp.
+            make: called only if the document is not known.
         """
         stamp = stamp_of(snapshot, position)
         key = kind, position
@@ -43,8 +42,7 @@ class KeptDocuments:
         if entry is not None and entry[0] == stamp:
             return entry[1]
         made = make()
-        if entry is None:
-            self._bytes += len(made[0]) + ENTRY_BYTES
+        self._bytes += len(made[0]) + (ENTRY_BYTES if entry is None else -len(entry[1][0]))
         if self._bytes > KEPT_BYTES_MAX:
             self._entries.clear()
             self._bytes = 0

@@ -7,7 +7,8 @@ clients have come to rely on.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from moorage.api.errors import Problem
@@ -34,6 +35,25 @@ class Query:
     def every(self, name: str) -> tuple[str, ...]:
         """All values of the parameter in their order."""
         return tuple(value for key, value in self.pairs if key == name)
+
+
+QUERIES_MAX: Final = 2_048
+"""Queries of one kind whose meaning is remembered: agents and schedulers ask the same all day."""
+
+QUERY_CHARS_MAX: Final = 1_024
+"""Longer queries are read anew each time, so that what is remembered stays small."""
+
+Reader = TypeVar("Reader", bound=Callable[..., Any])
+
+
+def remembered(read: Reader) -> Reader:
+    """The same function of a query's text and hashable values, its outcomes remembered."""
+    known = lru_cache(maxsize=QUERIES_MAX)(read)
+
+    def read_or_recall(text: str, *others: Any) -> Any:
+        return known(text, *others) if len(text) <= QUERY_CHARS_MAX else read(text, *others)
+
+    return cast(Reader, read_or_recall)
 
 
 def parse_query(text: str) -> Query:

@@ -91,19 +91,21 @@ def assign(snapshot: Snapshot, touched: Sequence[int], rows: Iterable[ProviderRo
 def with_names(snapshot: Snapshot, rows: Rows) -> Snapshot:
     """The snapshot with the classes and traits that exist now."""
     named = snapshot
-    if rows.class_names != snapshot.class_names:
+    if rows.class_names != snapshot.class_names or rows.class_ages != snapshot.class_ages:
         stamp = next_stamp()
         named = replace(
             named,
             class_names=rows.class_names,
             class_ids={name: ResourceClassId(key) for key, name in rows.class_names.items()},
+            class_ages=rows.class_ages,
             blocks=tuple(block.with_class_names(rows.class_names, stamp) for block in named.blocks),
         )
-    if rows.trait_names != snapshot.trait_names:
+    if rows.trait_names != snapshot.trait_names or rows.trait_ages != snapshot.trait_ages:
         named = replace(
             named,
             trait_names=rows.trait_names,
             trait_ids={name: TraitId(key) for key, name in rows.trait_names.items()},
+            trait_ages=rows.trait_ages,
         )
     return named
 
@@ -251,7 +253,7 @@ def unless_same(before: IndexArray, after: IndexArray) -> IndexArray:
 
 def changed_blocks(snapshot: Snapshot, cast: Cast, rows: Rows) -> tuple[Block, ...]:
     """The blocks with what the changed providers have now."""
-    offered, taken = table(rows.inventories, width=8), table(rows.usages, width=3)
+    offered, taken = table(rows.inventories, width=9), table(rows.usages, width=3)
     inventories = split_rows(offered, positions_by_ids(snapshot, whole(offered[:, 0]).tolist()))
     usages = split_rows(taken, positions_by_ids(snapshot, whole(taken[:, 0]).tolist()))
     stamp = next_stamp()

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from moorage.domain.inventory import Inventory
 
 IndexArray = NDArray[np.int32]
 """Positions of providers (or labels) in the snapshot."""
@@ -18,6 +21,8 @@ Mask = NDArray[np.bool_]
 """One truth value for each provider of the snapshot."""
 
 Column = TypeVar("Column", bound=NDArray[Any])
+
+EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as everywhere here
 
 CAPACITY_COLUMN_MAX: Final = 2**62
 """Larger capacities are cut to this in the column, so that sums never leave 64 bits."""
@@ -75,7 +80,8 @@ class Stock:
     """The inventories of one resource class in one block, a row for each provider that has one.
 
     ``providers`` are offsets in the block, ascending; the other columns stand beside it.
-    ``capacities`` and ``used`` are in whole units of the class.
+    ``capacities`` and ``used`` are in whole units of the class; ``modified_s`` is when the
+    inventory last changed, in whole seconds since 1970, 0 where that is not known.
     """
 
     resource_class: str
@@ -86,6 +92,7 @@ class Stock:
     max_units: AmountArray
     step_sizes: AmountArray
     allocation_ratios: NDArray[np.float64]
+    modified_s: AmountArray
     capacities: AmountArray
     used: AmountArray
 
@@ -107,6 +114,7 @@ class Stock:
             max_units=max_units,
             step_sizes=step_sizes,
             allocation_ratios=ratios,
+            modified_s=frozen(whole(offered[:, 8])),
             capacities=frozen(capacities(totals, reserved, ratios)),
             used=frozen(np.zeros(providers.size, dtype=np.int64)),
         )
@@ -135,6 +143,27 @@ class Stock:
         if abs(int(self.capacities[row])) < CAPACITY_COLUMN_MAX:
             return int(self.capacities[row])
         return int(int(self.totals[row] - self.reserved[row]) * float(self.allocation_ratios[row]))
+
+    def row_of(self, provider: int) -> int | None:
+        """The row of a provider by its offset in the block, None if it has none of the class."""
+        row = int(self.providers.searchsorted(np.int32(provider)))
+        return row if row < self.providers.size and self.providers[row] == provider else None
+
+    def inventory_at(self, row: int) -> Inventory:
+        """The inventory in a row."""
+        return Inventory(
+            total=int(self.totals[row]),
+            reserved=int(self.reserved[row]),
+            min_unit=int(self.min_units[row]),
+            max_unit=int(self.max_units[row]),
+            step_size=int(self.step_sizes[row]),
+            allocation_ratio=float(self.allocation_ratios[row]),
+        )
+
+    def modified_at(self, row: int) -> datetime | None:
+        """When the inventory in a row last changed (naive UTC), None where that is not known."""
+        seconds = int(self.modified_s[row])
+        return EPOCH + timedelta(seconds=seconds) if seconds else None
 
     def with_used(self, rows: NDArray[Any], used: AmountArray) -> "Stock":
         """The same stock with other usages in some rows."""
@@ -167,6 +196,7 @@ class Stock:
                     "max_units",
                     "step_sizes",
                     "allocation_ratios",
+                    "modified_s",
                     "capacities",
                     "used",
                 )

@@ -10,8 +10,11 @@ from moorage.candidates.columns import IndexArray
 if TYPE_CHECKING:
     from moorage.candidates.snapshot import Snapshot
 
-FRAGMENTS_MAX: Final = 400_000
-"""Fragments that a process keeps; past that it forgets all and makes them anew."""
+FRAGMENT_BYTES_MAX: Final = 160 * 2**20
+"""Bytes that a process keeps: a form of 100,000 hosts; past that it forgets all."""
+
+ENTRY_BYTES: Final = 200
+"""What an entry takes up beside its fragment, about."""
 
 Make = Callable[[IndexArray], Sequence[bytes]]
 """Renders providers: one fragment for each position, in their order."""
@@ -27,6 +30,8 @@ class FragmentCache:
 
     def __init__(self) -> None:
         self._forms: dict[Hashable, dict[int, tuple[int, bytes]]] = {}
+        # Threads may lose an addition of each other's: the bound need not be exact.
+        self._bytes = 0
 
     def take(
         self, snapshot: "Snapshot", form: Hashable, providers: IndexArray, make: Make
@@ -46,15 +51,23 @@ class FragmentCache:
         ]
         missing = [at for at, fragment in enumerate(fragments) if fragment is None]
         if missing:
-            self._make_room(len(missing))
             wanted = [positions[at] for at in missing]
             made = make(np.array(wanted, dtype=np.int32))
+            self._make_room(known, wanted, made)
             for at, position, fragment in zip(missing, wanted, made, strict=True):
                 fragments[at] = fragment
                 known[position] = stamps[at], fragment
         return [fragment for fragment in fragments if fragment is not None]
 
-    def _make_room(self, count: int) -> None:
-        if count + sum(len(known) for known in self._forms.values()) > FRAGMENTS_MAX:
-            for known in list(self._forms.values()):
-                known.clear()
+    def _make_room(
+        self, known: dict[int, tuple[int, bytes]], positions: Sequence[int], made: Sequence[bytes]
+    ) -> None:
+        """Count what comes, less what it takes the place of, and forget all if it is too much."""
+        outdated = [entry for entry in map(known.get, positions) if entry is not None]
+        coming = sum(map(len, made)) + ENTRY_BYTES * len(made)
+        leaving = sum(len(entry[1]) for entry in outdated) + ENTRY_BYTES * len(outdated)
+        self._bytes += coming - leaving
+        if self._bytes > FRAGMENT_BYTES_MAX:
+            for one in list(self._forms.values()):
+                one.clear()
+            self._bytes = coming

@@ -1,7 +1,7 @@
 """The rows that snapshots are made of, as the store loads them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,7 +18,10 @@ class ProviderRow(NamedTuple):
 
 
 class InventoryRow(NamedTuple):
-    """An inventory, in whole units of its class."""
+    """An inventory, in whole units of its class.
+
+    ``modified_s``: when it last changed, in whole seconds since 1970; 0 where that is not known.
+    """
 
     provider_id: int
     class_id: int
@@ -28,6 +31,7 @@ class InventoryRow(NamedTuple):
     max_unit: int
     step_size: int
     allocation_ratio: float
+    modified_s: int = 0
 
 
 class UsageRow(NamedTuple):
@@ -64,7 +68,8 @@ class AggregateLink(NamedTuple):
 class Rows:
     """All rows of all or of some providers, of one moment; each kind in any order, read once.
 
-    ``class_names`` and ``trait_names``: every resource class and every trait by its id.
+    ``class_names`` and ``trait_names``: every resource class and every trait by its id;
+    ``class_ages`` and ``trait_ages``: when each last changed (naive UTC), where that is known.
     """
 
     providers: Iterable[ProviderRow]
@@ -74,3 +79,5 @@ class Rows:
     aggregates: Iterable[AggregateLink]
     class_names: Mapping[int, str]
     trait_names: Mapping[int, str]
+    class_ages: Mapping[int, datetime] = field(default_factory=dict)
+    trait_ages: Mapping[int, datetime] = field(default_factory=dict)

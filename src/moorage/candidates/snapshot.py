@@ -1,6 +1,6 @@
 """The snapshot: all providers at one moment, in columns, read-only."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -21,6 +21,7 @@ from moorage.candidates.columns import (
     AmountArray,
     IndexArray,
     Mask,
+    Stock,
     frozen,
     ints,
     positions_in,
@@ -49,6 +50,7 @@ from moorage.domain.ids import (
     ResourceClassId,
     TraitId,
 )
+from moorage.domain.inventory import ProviderInventories
 from moorage.domain.provider import Provider
 
 WORN_MIN: Final = 4_096
@@ -64,7 +66,8 @@ class Snapshot:
     Providers are addressed by their position, which they keep in all snapshots that follow; new
     ones come last, and the places of deleted ones stay empty (not ``alive``). ``parents`` holds
     -1 for roots. ``trait_sets`` and ``aggregate_sets`` hold numbers of sets. ``class_ids`` and
-    ``trait_ids`` know every name that exists, in use or not.
+    ``trait_ids`` know every name that exists, in use or not; ``class_ages`` and ``trait_ages`` say
+    by id when each last changed (naive UTC), where that is known.
 
     The arrays are not writeable; a changed snapshot is a new one that shares what did not change.
     ``uuids`` and the tables of sets are shared by all that follow from one another: they only
@@ -85,11 +88,13 @@ class Snapshot:
     traits: LabelSets
     trait_names: Mapping[int, str]
     trait_ids: Mapping[str, TraitId]
+    trait_ages: Mapping[int, datetime]
     aggregates: LabelSets
     aggregate_uuids: Sequence[str]
     aggregate_labels: Mapping[str, int]
     class_names: Mapping[int, str]
     class_ids: Mapping[str, ResourceClassId]
+    class_ages: Mapping[int, datetime]
     positions: Index[str]
     positions_by_id: Index[int]
     lending: Lending
@@ -127,11 +132,13 @@ class Snapshot:
             traits=traits,
             trait_names=rows.trait_names,
             trait_ids={name: TraitId(key) for key, name in rows.trait_names.items()},
+            trait_ages=rows.trait_ages,
             aggregates=aggregates,
             aggregate_uuids=aggregate_uuids,
             aggregate_labels=aggregate_labels,
             class_names=rows.class_names,
             class_ids={name: ResourceClassId(key) for key, name in rows.class_names.items()},
+            class_ages=rows.class_ages,
             positions=Index({row.uuid: at for at, row in enumerate(providers)}),
             positions_by_id=Index({row.id: at for at, row in enumerate(providers)}),
             lending=Lending(
@@ -168,7 +175,7 @@ class Snapshot:
             id=ProviderId(int(self.ids[index])),
             uuid=ProviderUuid(self.uuids[index]),
             name=self.names[index],
-            generation=Generation(int(block.generations[offset])),
+            generation=self.generation_of(index),
             parent_uuid=None if parent < 0 else ProviderUuid(self.uuids[parent]),
             root_uuid=ProviderUuid(self.uuids[self.roots[index]]),
             modified_at=cast(datetime, block.modified[offset].item()),
@@ -184,15 +191,49 @@ class Snapshot:
         labels = self.traits.labels_of(int(self.trait_sets[index]))
         return [self.trait_names[label] for label in labels]
 
+    def traits_modified_at(self, index: int) -> datetime | None:
+        """When a trait of the provider at a position last changed, None where nothing says so."""
+        ages = map(self.trait_ages.get, self.traits.labels_of(int(self.trait_sets[index])))
+        return max((age for age in ages if age is not None), default=None)
+
+    def traits_in_use(self) -> Set[int]:
+        """The labels of the traits that some provider has."""
+        numbers = np.unique(self.trait_sets[self.alive]).tolist()
+        return set().union(*map(self.traits.labels_of, numbers))
+
     def resources_of(self, index: int) -> Mapping[str, tuple[int, int]]:
         """Class name -> (capacity, used) of the provider at a position."""
-        block, offset = self.blocks[index >> BLOCK_BITS], np.int32(index & (BLOCK_SIZE - 1))
-        resources = {}
-        for stock in block.stocks.values():
-            row = int(stock.providers.searchsorted(offset))
-            if row < stock.providers.size and stock.providers[row] == offset:
-                resources[stock.resource_class] = stock.capacity_at(row), int(stock.used[row])
-        return resources
+        return {
+            stock.resource_class: (stock.capacity_at(row), int(stock.used[row]))
+            for stock, row in self._rows_of(index)
+        }
+
+    def inventories_of(self, index: int, *, only: str | None = None) -> ProviderInventories:
+        """The inventories of the provider at a position; with ``only``, of that class alone."""
+        rows = [
+            (stock, row)
+            for stock, row in self._rows_of(index)
+            if only is None or stock.resource_class == only
+        ]
+        ages = [age for stock, row in rows if (age := stock.modified_at(row)) is not None]
+        return ProviderInventories(
+            generation=self.generation_of(index),
+            inventories={stock.resource_class: stock.inventory_at(row) for stock, row in rows},
+            modified_at=max(ages, default=None),
+        )
+
+    def generation_of(self, index: int) -> Generation:
+        """The generation of the provider at a position."""
+        block = self.blocks[index >> BLOCK_BITS]
+        return Generation(int(block.generations[index & (BLOCK_SIZE - 1)]))
+
+    def _rows_of(self, index: int) -> Iterator[tuple[Stock, int]]:
+        """The stocks that the provider at a position has a row in, and the row."""
+        offset = index & (BLOCK_SIZE - 1)
+        for stock in self.blocks[index >> BLOCK_BITS].stocks.values():
+            row = stock.row_of(offset)
+            if row is not None:
+                yield stock, row
 
     def stamps_of(self, providers: IndexArray) -> list[int]:
         """For each position a number that changes with everything about its provider."""
@@ -329,7 +370,7 @@ def make_blocks(
     providers: Sequence[ProviderRow], rows: Rows, ids: AmountArray
 ) -> tuple[Block, ...]:
     """The blocks of all providers, which stand in the order of their ids."""
-    offered, taken = table(rows.inventories, width=8), table(rows.usages, width=3)
+    offered, taken = table(rows.inventories, width=9), table(rows.usages, width=3)
     inventories = split_rows(offered, positions_in(ids, whole(offered[:, 0])))
     usages = split_rows(taken, positions_in(ids, whole(taken[:, 0])))
     stamp = next_stamp()

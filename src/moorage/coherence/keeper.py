@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from moorage.candidates.changes import with_changes
@@ -18,7 +19,7 @@ from moorage.candidates.rows import (
 from moorage.candidates.snapshot import Snapshot
 from moorage.coherence.watermark import Watermark
 from moorage.store.journal import NEWS_MAX, RECOUNT_KIND, News, read_news
-from moorage.store.pictures import Picture, ProviderRows, read_picture, read_usages
+from moorage.store.pictures import Names, Picture, ProviderRows, read_picture, read_usages
 from moorage.store.sql import UNDATED
 from moorage.store.store import Store
 
@@ -71,6 +72,11 @@ class Keeper:
                 self._look_done = self._looks_begun
             return self._snapshot
 
+    @property
+    def latest(self) -> Snapshot | None:
+        """The snapshot that was handed out last, which may be outdated; None before the first."""
+        return self._snapshot
+
     def _look(self) -> Snapshot:
         snapshot = self._snapshot
         if snapshot is None:
@@ -87,7 +93,7 @@ class Keeper:
 
         def read(picture: Picture) -> tuple[int, set[int], Snapshot]:
             mark, gaps = picture.mark()
-            names = picture.class_names(), picture.trait_names()
+            names = picture.classes(), picture.traits()
             return mark, gaps, Snapshot.build(rows_from(picture.everyone(), *names))
 
         mark, gaps, snapshot = read_picture(self._store, read)
@@ -168,26 +174,19 @@ def follow(snapshot: Snapshot, picture: Picture, news: Sequence[News]) -> Snapsh
     renamed = any(item.kind.startswith(NAME_KIND_PREFIXES) for item in news)
     if not changed and not renamed:
         return snapshot
-    loaded = rows_from(picture.some(changed), snapshot.class_names, snapshot.trait_names)
-    inventories, traits = list(loaded.inventories), list(loaded.traits)
-    # Names may come without a word in the journal: a newer release adds standard ones.
-    classes, names = snapshot.class_names, snapshot.trait_names
+    loaded = picture.some(changed)
+    inventories, links = list(loaded.inventories), list(loaded.traits)
+    loaded = replace(loaded, inventories=inventories, traits=links)
+    classes = Names(snapshot.class_names, snapshot.class_ages)
+    traits = Names(snapshot.trait_names, snapshot.trait_ages)
+    # Names may come without a word in the journal, where others than we have written them.
     if (
         renamed
-        or any(row.class_id not in classes for row in inventories)
-        or any(key not in names for links in traits for key in links.trait_ids)
+        or any(row[1] not in classes.names for row in inventories)
+        or any(key not in traits.names for _, text in links for key in map(int, text.split(",")))
     ):
-        classes, names = picture.class_names(), picture.trait_names()
-    rows = Rows(
-        providers=loaded.providers,
-        inventories=inventories,
-        usages=loaded.usages,
-        traits=traits,
-        aggregates=loaded.aggregates,
-        class_names=classes,
-        trait_names=names,
-    )
-    return with_changes(snapshot, changed, rows)
+        classes, traits = picture.classes(), picture.traits()
+    return with_changes(snapshot, changed, rows_from(loaded, classes, traits))
 
 
 def with_usages(
@@ -197,9 +196,7 @@ def with_usages(
     return snapshot.with_usages(map(usage_row, usages), map(generation_row, generations))
 
 
-def rows_from(
-    loaded: ProviderRows, class_names: Mapping[int, str], trait_names: Mapping[int, str]
-) -> Rows:
+def rows_from(loaded: ProviderRows, classes: Names, traits: Names) -> Rows:
     """Loaded rows as the snapshot reads them; they still come one by one."""
     return Rows(
         providers=map(provider_row, loaded.providers),
@@ -207,8 +204,10 @@ def rows_from(
         usages=map(usage_row, loaded.usages),
         traits=trait_links(loaded.traits),
         aggregates=map(AggregateLink._make, loaded.aggregates),
-        class_names=class_names,
-        trait_names=trait_names,
+        class_names=classes.names,
+        trait_names=traits.names,
+        class_ages=classes.ages,
+        trait_ages=traits.ages,
     )
 
 

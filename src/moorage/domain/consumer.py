@@ -25,18 +25,6 @@ class ConsumerAllocations:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderAllocations:
-    """Everything held on one provider.
-
-    ``resources``: consumer uuid -> (consumer generation, class name -> units).
-    """
-
-    generation: Generation
-    resources: Mapping[ConsumerUuid, tuple[Generation, Mapping[str, int]]]
-    modified_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class UsageGroup:
     """Usage of a project by one type of consumer: class name -> units."""
 

@@ -3,13 +3,13 @@
 from moorage.domain.origin import Origin
 from moorage.operations.create_resource_class import add_class
 from moorage.operations.services import Services
-from moorage.store.names import lock_class, read_class
+from moorage.store.names import lock_class
 from moorage.store.transaction import Transaction
 
 
 def ensure_resource_class(services: Services, *, name: str, origin: Origin) -> bool:
     """Whether the class was created now."""
-    if read_class(services.store, name) is not None:
+    if name in services.keeper.current().class_ids:
         return False
 
     def attempt(tx: Transaction) -> bool:

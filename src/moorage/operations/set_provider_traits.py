@@ -10,7 +10,6 @@ from moorage.domain.refusals import (
     UnknownProvider,
     UnknownTraits,
 )
-from moorage.operations.list_traits import newest
 from moorage.operations.services import Services
 from moorage.store.associations import link_traits, lock_with_traits
 from moorage.store.journal import Entry, write_journal
@@ -56,4 +55,5 @@ def change_provider_traits(
         entry = Entry("traits.set", provider, (locked.id,), sorted(linked), sorted(found))
         write_journal(tx, [entry], origin)
     after = Generation(locked.generation + bool(added or gone))
-    return after, list(found), newest(list(found.values()))
+    ages = [trait.modified_at for trait in found.values() if trait.modified_at is not None]
+    return after, list(found), max(ages, default=None)

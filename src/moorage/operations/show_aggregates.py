@@ -14,4 +14,4 @@ def show_aggregates(services: Services, provider: str) -> tuple[Generation, Sequ
         UnknownProvider
     """
     snapshot, position = look_up(services, provider)
-    return snapshot.provider(position).generation, snapshot.aggregates_of(position)
+    return snapshot.generation_of(position), snapshot.aggregates_of(position)

@@ -4,16 +4,16 @@ from datetime import datetime
 
 from moorage.domain.refusals import UnknownResourceClass
 from moorage.operations.services import Services
-from moorage.store.names import read_class
 
 
 def show_resource_class(services: Services, name: str) -> datetime | None:
-    """When a class last changed (naive UTC).
+    """When a class last changed (naive UTC), None where that is not known.
 
     Raises:
         UnknownResourceClass
     """
-    found = read_class(services.store, name)
-    if found is None:
+    snapshot = services.keeper.current()
+    key = snapshot.class_ids.get(name)
+    if key is None:
         raise UnknownResourceClass(name)
-    return found.modified_at
+    return snapshot.class_ages.get(key)

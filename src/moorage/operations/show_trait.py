@@ -4,16 +4,16 @@ from datetime import datetime
 
 from moorage.domain.refusals import UnknownTrait
 from moorage.operations.services import Services
-from moorage.store.names import read_trait
 
 
 def show_trait(services: Services, name: str) -> datetime | None:
-    """When a trait last changed (naive UTC).
+    """When a trait last changed (naive UTC), None where that is not known.
 
     Raises:
         UnknownTrait
     """
-    trait = read_trait(services.store, name)
-    if trait is None:
+    snapshot = services.keeper.current()
+    key = snapshot.trait_ids.get(name)
+    if key is None:
         raise UnknownTrait(name)
-    return trait.modified_at
+    return snapshot.trait_ages.get(key)

@@ -15,4 +15,4 @@ def show_usages(services: Services, provider: str) -> tuple[Generation, Mapping[
     """
     snapshot, position = look_up(services, provider)
     used = {name: used for name, (_, used) in snapshot.resources_of(position).items()}
-    return snapshot.provider(position).generation, used
+    return snapshot.generation_of(position), used

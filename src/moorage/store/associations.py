@@ -4,33 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime
-
-from moorage.domain.ids import Generation, ProviderId, ProviderUuid
-from moorage.store.names import Named
+from moorage.domain.ids import ProviderId, ProviderUuid
 from moorage.store.providers import LockedProvider, lock_providers_with
-from moorage.store.sql import Insert, Load, Write, query
-from moorage.store.store import Store
+from moorage.store.sql import Insert, Load, Write
 from moorage.store.tables import resource_provider_aggregates, resource_provider_traits
 from moorage.store.transaction import Transaction
 
-_AGGREGATES = query(
-    """SELECT p.generation, n.uuid
-       FROM resource_providers p
-       LEFT JOIN resource_provider_aggregates l ON l.resource_provider_id = p.id
-       LEFT JOIN placement_aggregates n ON n.id = l.aggregate_id
-       WHERE p.uuid = :uuid
-       ORDER BY n.id"""
-)
-_TRAITS = query(
-    """SELECT p.generation, n.id, n.name, COALESCE(n.updated_at, n.created_at) AS modified_at
-       FROM resource_providers p
-       LEFT JOIN resource_provider_traits l ON l.resource_provider_id = p.id
-       LEFT JOIN traits n ON n.id = l.trait_id
-       WHERE p.uuid = :uuid
-       ORDER BY n.id""",
-    modified_at=DateTime,
-)
 _LINKED_AGGREGATES = Load(
     """SELECT n.id, n.uuid FROM resource_providers p
        JOIN resource_provider_aggregates l ON l.resource_provider_id = p.id
@@ -54,23 +33,6 @@ _UNLINK_AGGREGATES = Write(
 _UNLINK_TRAITS = Write(
     "DELETE FROM resource_provider_traits WHERE resource_provider_id = :id AND trait_id IN :gone"
 )
-
-
-def read_aggregates(store: Store, provider: str) -> tuple[Generation, list[str]] | None:
-    """Generation and aggregates of a provider, None for an unknown one."""
-    rows = store.read(_AGGREGATES, {"uuid": provider})
-    if not rows:
-        return None
-    return Generation(rows[0].generation or 0), [row.uuid for row in rows if row.uuid is not None]
-
-
-def read_provider_traits(store: Store, provider: str) -> tuple[Generation, list[Named]] | None:
-    """Generation and traits of a provider, None for an unknown one."""
-    rows = store.read(_TRAITS, {"uuid": provider})
-    if not rows:
-        return None
-    found = [Named(row.id, row.name, row.modified_at) for row in rows if row.name is not None]
-    return Generation(rows[0].generation or 0), found
 
 
 def lock_with_aggregates(

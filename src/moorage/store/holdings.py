@@ -2,46 +2,31 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import DateTime
+from typing import Any, Final
 
 from moorage.domain.claim import ConsumerChange
-from moorage.domain.consumer import ConsumerAllocations, ProviderAllocations
+from moorage.domain.consumer import ConsumerAllocations
 from moorage.domain.ids import ConsumerId, ConsumerUuid, Generation, ProviderUuid
 from moorage.domain.ledger import Consumer, Slot
 from moorage.store.names import Parties
-from moorage.store.sql import UNDATED, Insert, Load, RowsUpdate, Write, query
+from moorage.store.sql import UNDATED, Insert, Load, RowsUpdate, Write, moment
 from moorage.store.store import Store
 from moorage.store.tables import allocations, consumers
 from moorage.store.transaction import Transaction
 
-_OF_CONSUMER = query(
-    """SELECT c.uuid, c.generation, pr.external_id AS project, us.external_id AS user_id,
-              ct.name AS consumer_type, p.uuid AS provider, p.generation AS provider_generation,
-              rc.name AS class_name, a.used, COALESCE(a.updated_at, a.created_at) AS modified_at
-       FROM allocations a
-       JOIN consumers c ON c.uuid = a.consumer_id
-       JOIN projects pr ON pr.id = c.project_id
-       JOIN users us ON us.id = c.user_id
-       JOIN resource_providers p ON p.id = a.resource_provider_id
-       JOIN resource_classes rc ON rc.id = a.resource_class_id
-       LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
-       WHERE a.consumer_id = :uuid
-       ORDER BY a.id""",
-    modified_at=DateTime,
-)
-_OF_PROVIDER = query(
-    """SELECT p.generation, c.uuid AS consumer, c.generation AS consumer_generation,
-              rc.name AS class_name, a.used, COALESCE(a.updated_at, a.created_at) AS modified_at
-       FROM resource_providers p
-       LEFT JOIN allocations a ON a.resource_provider_id = p.id
-       LEFT JOIN consumers c ON c.uuid = a.consumer_id
-       LEFT JOIN resource_classes rc ON rc.id = a.resource_class_id
-       WHERE p.uuid = :uuid
-       ORDER BY a.id""",
-    modified_at=DateTime,
-)
+_OF_CONSUMER: Final = """
+    SELECT c.uuid, c.generation, pr.external_id, us.external_id, ct.name, p.uuid, p.generation,
+           rc.name, a.used, COALESCE(a.updated_at, a.created_at)
+    FROM allocations a
+    JOIN consumers c ON c.uuid = a.consumer_id
+    JOIN projects pr ON pr.id = c.project_id
+    JOIN users us ON us.id = c.user_id
+    JOIN resource_providers p ON p.id = a.resource_provider_id
+    JOIN resource_classes rc ON rc.id = a.resource_class_id
+    LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
+    WHERE a.consumer_id = ?
+    ORDER BY a.id
+"""
 _LOAD = Load(
     """SELECT c.id, c.uuid, c.generation, pr.external_id AS project, us.external_id AS user_id,
               ct.name AS consumer_type, a.resource_provider_id, a.resource_class_id, a.used,
@@ -94,40 +79,23 @@ _UPDATE_USAGES = RowsUpdate(
 
 def read_consumer(store: Store, consumer: str) -> ConsumerAllocations | None:
     """What a consumer holds, None for nothing."""
-    rows = store.read(_OF_CONSUMER, {"uuid": consumer})
+    rows = store.read_lean(_OF_CONSUMER, (consumer,), is_frequent=True)
     if not rows:
         return None
     resources: dict[ProviderUuid, tuple[Generation, dict[str, int]]] = {}
     for row in rows:
-        held = resources.setdefault(row.provider, (Generation(row.provider_generation or 0), {}))
-        held[1][row.class_name] = row.used
-    first = rows[0]
+        held = resources.setdefault(row[5], (Generation(row[6] or 0), {}))
+        held[1][row[7]] = row[8]
+    uuid, generation, project_id, user_id, consumer_type = rows[0][:5]
     return ConsumerAllocations(
-        consumer=first.uuid,
-        generation=Generation(first.generation),
-        project_id=first.project,
-        user_id=first.user_id,
-        consumer_type=first.consumer_type,
+        consumer=uuid,
+        generation=Generation(generation),
+        project_id=project_id,
+        user_id=user_id,
+        consumer_type=consumer_type,
         resources=resources,
-        modified_at=max(row.modified_at or UNDATED for row in rows),
+        modified_at=max(moment(row[9]) or UNDATED for row in rows),
     )
-
-
-def read_provider_allocations(store: Store, provider: str) -> ProviderAllocations | None:
-    """What is held on a provider, None for an unknown one."""
-    rows = store.read(_OF_PROVIDER, {"uuid": provider})
-    if not rows:
-        return None
-    resources: dict[ConsumerUuid, tuple[Generation, dict[str, int]]] = {}
-    newest: datetime | None = None
-    for row in rows:
-        if row.consumer is None:
-            continue
-        held = resources.setdefault(row.consumer, (Generation(row.consumer_generation), {}))
-        held[1][row.class_name] = row.used
-        if row.modified_at is not None:
-            newest = max(newest or row.modified_at, row.modified_at)
-    return ProviderAllocations(Generation(rows[0].generation or 0), resources, newest)
 
 
 def load_consumers(

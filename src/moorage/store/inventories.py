@@ -5,37 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Float
-
-from moorage.domain.ids import Generation, ProviderId, ProviderUuid, ResourceClassId
-from moorage.domain.inventory import Inventory, ProviderInventories
+from moorage.domain.ids import ProviderId, ProviderUuid, ResourceClassId
+from moorage.domain.inventory import Inventory
 from moorage.store.providers import LockedProvider, lock_providers_with
-from moorage.store.sql import Insert, Load, RowsUpdate, Write, query
-from moorage.store.store import Store
+from moorage.store.sql import Insert, Load, RowsUpdate, Write
 from moorage.store.tables import inventories, moorage_usages
 from moorage.store.transaction import Transaction
 
-_OF_PROVIDER = query(
-    """SELECT p.generation, rc.name, i.total, i.reserved, i.min_unit, i.max_unit, i.step_size,
-              i.allocation_ratio, COALESCE(i.updated_at, i.created_at) AS modified_at
-       FROM resource_providers p
-       LEFT JOIN inventories i ON i.resource_provider_id = p.id
-       LEFT JOIN resource_classes rc ON rc.id = i.resource_class_id
-       WHERE p.uuid = :uuid
-       ORDER BY i.id""",
-    modified_at=DateTime,
-    allocation_ratio=Float,
-)
-_USAGES = query(
-    """SELECT p.generation, rc.name, COALESCE(u.used, 0) AS used
-       FROM resource_providers p
-       LEFT JOIN inventories i ON i.resource_provider_id = p.id
-       LEFT JOIN resource_classes rc ON rc.id = i.resource_class_id
-       LEFT JOIN moorage_usages u ON u.resource_provider_id = i.resource_provider_id
-                                 AND u.resource_class_id = i.resource_class_id
-       WHERE p.uuid = :uuid
-       ORDER BY i.id"""
-)
 _STOCK = Load(
     """SELECT i.resource_provider_id, i.resource_class_id, rc.name, i.total, i.reserved,
               i.min_unit, i.max_unit, i.step_size, i.allocation_ratio,
@@ -91,28 +67,6 @@ def _inventory(row: Any) -> Inventory:
         step_size=row.step_size,
         allocation_ratio=row.allocation_ratio,
     )
-
-
-def read_inventories(store: Store, provider: str) -> ProviderInventories | None:
-    """All inventories of a provider, None for an unknown one."""
-    rows = store.read(_OF_PROVIDER, {"uuid": provider})
-    if not rows:
-        return None
-    present = [row for row in rows if row.name is not None]
-    return ProviderInventories(
-        generation=Generation(rows[0].generation or 0),
-        inventories={row.name: _inventory(row) for row in present},
-        modified_at=max((row.modified_at for row in present if row.modified_at), default=None),
-    )
-
-
-def read_usages(store: Store, provider: str) -> tuple[Generation, dict[str, int]] | None:
-    """What is in use on a provider by class name, None for an unknown one."""
-    rows = store.read(_USAGES, {"uuid": provider})
-    if not rows:
-        return None
-    used = {row.name: int(row.used) for row in rows if row.name is not None}
-    return Generation(rows[0].generation or 0), used
 
 
 def lock_stock(

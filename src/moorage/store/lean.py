@@ -1,16 +1,31 @@
 """The shortest way to the driver, for what is asked on every request."""
 
 import time
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.pool import PoolProxiedConnection
 
-from moorage.store.dialects import Dialect
+from moorage.store.dialects import Dialect, Reader
 from moorage.store.transaction import run_read
 
 KEPT_S_MAX: Final = 600.0
 """How long a connection is kept before it goes back to the pool, where it may be replaced."""
+
+KEPT_MAX: Final = 4
+"""Connections that are kept at a time: other readers draw on the same pool."""
+
+_READER: Final = "moorage_reader"
+"""Where a connection of the pool has its reader, for as long as it lives."""
+
+
+class _Kept(NamedTuple):
+    """A connection that is kept, and since when, in seconds of a monotonic clock."""
+
+    since_s: float
+    connection: PoolProxiedConnection
+    reader: Reader
 
 
 class LeanReader:
@@ -26,49 +41,59 @@ class LeanReader:
         self._marker = "?" if reader.dialect.paramstyle == "qmark" else "%s"
         self._error: type[Exception] = reader.dialect.loaded_dbapi.Error
         # A list as a stack: appending and popping are atomic.
-        self._idle: list[tuple[float, PoolProxiedConnection]] = []
-        self._foreign: list[tuple[float, PoolProxiedConnection]] = []
+        self._idle: list[_Kept] = []
+        self._foreign: list[_Kept] = []
 
-    def read(self, sql: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    def read(
+        self, sql: str, parameters: tuple[int | str, ...], *, is_frequent: bool
+    ) -> Sequence[tuple[Any, ...]]:
         """All rows of a SELECT with ``?`` for each parameter.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        statement = sql if self._marker == "?" else sql.replace("?", self._marker)
         try:
-            since, connection = self._idle.pop()
+            kept = self._idle.pop()
         except IndexError:
-            return self._read_anew(statement, parameters)
+            return self._read_anew(sql, parameters)
         try:
-            cursor = connection.cursor()
-            cursor.execute(statement, parameters)
-            rows = cursor.fetchall()
-            cursor.close()
+            rows = kept.reader.read(sql, parameters, is_frequent=is_frequent)
         except self._error:
-            connection.invalidate()
-            return self._read_anew(statement, parameters)
-        if time.monotonic() - since < KEPT_S_MAX:
-            self._idle.append((since, connection))
-        else:
-            connection.close()
-        return list(rows)
+            kept.connection.invalidate()
+            return self._read_anew(sql, parameters)
+        self._put_back(kept)
+        return rows
 
-    def _read_anew(self, statement: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    def _read_anew(self, sql: str, parameters: tuple[int | str, ...]) -> Sequence[tuple[Any, ...]]:
         """Read in the usual way, and keep a connection for the next time."""
+        statement = sql if self._marker == "?" else sql.replace("?", self._marker)
 
         def fetch(connection: Connection) -> list[tuple[Any, ...]]:
             return [tuple(row) for row in connection.exec_driver_sql(statement, parameters)]
 
         rows = run_read(self._reader, self._dialect, fetch)
         if not self._idle:
-            self._idle.append((time.monotonic(), self._reader.raw_connection()))
+            self._put_back(self._open())
         return rows
+
+    def _open(self) -> _Kept:
+        connection = self._reader.raw_connection()
+        reader = connection.info.get(_READER)
+        if reader is None:
+            reader = self._dialect.open_reader(connection.driver_connection)
+            connection.info[_READER] = reader
+        return _Kept(time.monotonic(), connection, reader)
+
+    def _put_back(self, kept: _Kept) -> None:
+        if len(self._idle) < KEPT_MAX and time.monotonic() - kept.since_s < KEPT_S_MAX:
+            self._idle.append(kept)
+        else:
+            kept.connection.close()
 
     def close(self) -> None:
         """Give the kept connections back to the pool."""
         while self._idle:
-            self._idle.pop()[1].close()
+            self._idle.pop().connection.close()
 
     def leave(self) -> None:
         """Never use again, nor close, what belongs to the parent of this process."""

@@ -1,16 +1,15 @@
 """Named things that other rows refer to: classes, traits, aggregates, types, projects, users."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Table
+from sqlalchemy import Table
 
 from moorage.domain.ids import CUSTOM_CLASS_ID_MIN, CUSTOM_PREFIX, ResourceClassId, TraitId
 from moorage.store.memory import remember
-from moorage.store.sql import Insert, Load, LockingLoad, Write, query
-from moorage.store.store import Store
+from moorage.store.sql import Insert, Load, LockingLoad, Write
 from moorage.store.tables import (
     consumer_types,
     placement_aggregates,
@@ -35,13 +34,6 @@ class Named:
 
 # --- resource classes -----------------------------------------------------------------------
 
-_CLASSES = query(
-    f"SELECT n.id, n.name, {_STAMP} FROM resource_classes n ORDER BY n.id", modified_at=DateTime
-)
-_CLASS = query(
-    f"SELECT n.id, n.name, {_STAMP} FROM resource_classes n WHERE n.name = :name",
-    modified_at=DateTime,
-)
 _CLASS_IDS = (
     "SELECT n.id, n.name FROM resource_classes n {hint} WHERE n.name IN :names ORDER BY n.id"
 )
@@ -52,16 +44,6 @@ _CLASS_USED = Load("SELECT i.id FROM inventories i WHERE i.resource_class_id = :
 _INSERT_CLASS = Insert(resource_classes, ("id", "name", "created_at"))
 _RENAME_CLASS = Write("UPDATE resource_classes SET name = :name, updated_at = :at WHERE id = :id")
 _DELETE_CLASS = Write("DELETE FROM resource_classes WHERE id = :id")
-
-
-def read_classes(store: Store) -> list[Named]:
-    """All resource classes, standard ones first."""
-    return [Named(row.id, row.name, row.modified_at) for row in store.read(_CLASSES)]
-
-
-def read_class(store: Store, name: str) -> Named | None:
-    rows = store.read(_CLASS, {"name": name})
-    return Named(rows[0].id, rows[0].name, rows[0].modified_at) if rows else None
 
 
 def keep_classes(tx: Transaction, names: Iterable[str]) -> dict[str, ResourceClassId]:
@@ -115,8 +97,6 @@ def delete_class(tx: Transaction, class_id: ResourceClassId) -> None:
 # --- traits ---------------------------------------------------------------------------------
 
 _TRAIT_COLUMNS = f"SELECT n.id, n.name, {_STAMP} FROM traits n"
-_ASSOCIATED = "EXISTS (SELECT 1 FROM resource_provider_traits l WHERE l.trait_id = n.id)"
-_TRAIT = query(f"{_TRAIT_COLUMNS} WHERE n.name = :name", modified_at=DateTime)
 _LOAD_TRAIT = Load(f"{_TRAIT_COLUMNS} WHERE n.name = :name", moments=("modified_at",))
 _KEEP_TRAITS = LockingLoad(
     f"{_TRAIT_COLUMNS} {{hint}} WHERE n.name IN :names ORDER BY n.id",
@@ -136,35 +116,6 @@ _DELETE_TRAIT = Write("DELETE FROM traits WHERE id = :id")
 
 def _named(rows: Iterable[Any]) -> list[Named]:
     return [Named(row.id, row.name, row.modified_at) for row in rows]
-
-
-def read_traits(
-    store: Store, *, names: Sequence[str] | None, prefix: str | None, associated: bool | None
-) -> list[Named]:
-    """Traits by any of these filters; ``associated``: that some provider has, or that none has."""
-    if names is not None and not names:
-        return []
-    conditions = []
-    parameters: dict[str, Any] = {}
-    many: tuple[str, ...] = ()
-    if names is not None:
-        conditions.append("n.name IN :names")
-        parameters["names"] = list(names)
-        many = ("names",)
-    if prefix is not None:
-        # Not LIKE: it ignores case on some databases, and underscores are everywhere in names.
-        conditions.append("SUBSTR(n.name, 1, :length) = :prefix")
-        parameters |= {"prefix": prefix, "length": len(prefix)}
-    if associated is not None:
-        conditions.append(_ASSOCIATED if associated else f"NOT {_ASSOCIATED}")
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    what = query(f"{_TRAIT_COLUMNS}{where} ORDER BY n.id", many=many, modified_at=DateTime)
-    return _named(store.read(what, parameters))
-
-
-def read_trait(store: Store, name: str) -> Named | None:
-    rows = _named(store.read(_TRAIT, {"name": name}))
-    return rows[0] if rows else None
 
 
 def load_trait(tx: Transaction, name: str) -> Named | None:

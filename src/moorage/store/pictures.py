@@ -1,15 +1,16 @@
 """The rows that pictures of the providers are made of."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, DateTime, TextualSelect
 
 from moorage.store.dialects import Dialect
 from moorage.store.journal import News, load_mark, load_news, load_oldest
-from moorage.store.sql import query
+from moorage.store.sql import moment, query
 from moorage.store.store import Store
 
 T = TypeVar("T")
@@ -52,17 +53,14 @@ _GENERATIONS = query(
     many=("ids",),
     modified_at=DateTime,
 )
-_INVENTORIES = Part.of(
-    """SELECT i.resource_provider_id, i.resource_class_id, i.total, i.reserved, i.min_unit,
-              i.max_unit, i.step_size, i.allocation_ratio
-       FROM inventories i""",
-    "i.resource_provider_id",
-)
+_INVENTORIES: Final = """
+    SELECT i.resource_provider_id, i.resource_class_id, i.total, i.reserved, i.min_unit,
+           i.max_unit, i.step_size, i.allocation_ratio, COALESCE({modified_s}, 0)
+    FROM inventories i"""
 _USAGES = Part.of(
     "SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u",
     "u.resource_provider_id",
 )
-_TRAITS_BY_DIALECT: dict[str, Part] = {}
 _AGGREGATES = Part.of(
     """SELECT l.resource_provider_id, n.uuid FROM resource_provider_aggregates l
        JOIN placement_aggregates n ON n.id = l.aggregate_id""",
@@ -72,24 +70,46 @@ _LEAN_USAGES: Final = """SELECT p.id, COALESCE(p.generation, 0),
        COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used
   FROM resource_providers p LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
  WHERE p.id IN ({marks})"""
-_CLASS_NAMES = query("SELECT n.id, n.name FROM resource_classes n")
-_TRAIT_NAMES = query("SELECT n.id, n.name FROM traits n")
+_CLASSES = query(
+    "SELECT n.id, n.name, COALESCE(n.updated_at, n.created_at) AS modified_at"
+    " FROM resource_classes n",
+    modified_at=DateTime,
+)
+_TRAITS = query(
+    "SELECT n.id, n.name, COALESCE(n.updated_at, n.created_at) AS modified_at FROM traits n",
+    modified_at=DateTime,
+)
 
 
 Rows: TypeAlias = Iterable[Sequence[Any]]
-Names: TypeAlias = dict[int, str]
 
 
-def traits_part(dialect: Dialect) -> Part:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Everything of one kind by its row id: the names, and when each last changed (naive UTC).
+
+    ``ages`` lacks those of which that is not known.
+    """
+
+    names: Mapping[int, str]
+    ages: Mapping[int, datetime]
+
+
+@lru_cache(maxsize=8)
+def inventories_part(modified_s: str) -> Part:
+    """The inventories; when each last changed is a number, as drivers are slow with moments."""
+    return Part.of(_INVENTORIES.format(modified_s=modified_s), "i.resource_provider_id")
+
+
+@lru_cache(maxsize=8)
+def traits_part(joined_ids: str) -> Part:
     """The traits of each provider that has some, as one row: there are many for each."""
-    if dialect.name not in _TRAITS_BY_DIALECT:
-        _TRAITS_BY_DIALECT[dialect.name] = Part.of(
-            f"""SELECT l.resource_provider_id, {dialect.joined_ids("l.trait_id")} AS trait_ids
-                FROM resource_provider_traits l""",
-            "l.resource_provider_id",
-            end="GROUP BY l.resource_provider_id",
-        )
-    return _TRAITS_BY_DIALECT[dialect.name]
+    return Part.of(
+        f"""SELECT l.resource_provider_id, {joined_ids} AS trait_ids
+            FROM resource_provider_traits l""",
+        "l.resource_provider_id",
+        end="GROUP BY l.resource_provider_id",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +158,28 @@ class Picture:
         """What claims change: the running totals of some providers, and their generations."""
         return self._of(_USAGES.some, providers), self._of(_GENERATIONS, providers)
 
-    def class_names(self) -> Names:
-        """Every resource class by its id."""
-        return {row[0]: row[1] for row in self._all(_CLASS_NAMES)}
+    def classes(self) -> Names:
+        """Every resource class."""
+        return self._names(_CLASSES)
 
-    def trait_names(self) -> Names:
-        """Every trait by its id."""
-        return {row[0]: row[1] for row in self._all(_TRAIT_NAMES)}
+    def traits(self) -> Names:
+        """Every trait."""
+        return self._names(_TRAITS)
+
+    def _names(self, what: TextualSelect) -> Names:
+        rows = list(self._all(what))
+        return Names(
+            {row[0]: row[1] for row in rows},
+            {row[0]: row[2] for row in rows if row[2] is not None},
+        )
 
     def _rows(self, load: Callable[[Part], Rows]) -> ProviderRows:
+        modified_s = self._dialect.seconds("COALESCE(i.updated_at, i.created_at)")
         return ProviderRows(
             providers=load(_PROVIDERS),
-            inventories=load(_INVENTORIES),
+            inventories=load(inventories_part(modified_s)),
             usages=load(_USAGES),
-            traits=load(traits_part(self._dialect)),
+            traits=load(traits_part(self._dialect.joined_ids("l.trait_id"))),
             aggregates=load(_AGGREGATES),
         )
 
@@ -185,8 +213,3 @@ def read_usages(store: Store, providers: Collection[int]) -> tuple[Rows, Rows]:
     usages = [(row[0], row[3], row[4]) for row in rows if row[3] is not None]
     generations = {row[0]: (row[0], row[1], moment(row[2])) for row in rows}
     return usages, generations.values()
-
-
-def moment(value: Any) -> datetime | None:
-    """A moment as the driver has it: SQLite keeps moments as text."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else value

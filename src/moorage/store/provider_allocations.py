@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from moorage.domain.ids import Generation, ProviderId
+from moorage.store.sql import moment
 from moorage.store.store import Store
 
 _HELD: Final = """
-    SELECT p.generation, c.uuid, c.generation, rc.name, a.used,
+    SELECT p.uuid, p.generation, c.uuid, c.generation, rc.name, a.used,
            COALESCE(a.updated_at, a.created_at)
     FROM resource_providers p
     LEFT JOIN allocations a ON a.resource_provider_id = p.id
@@ -36,6 +37,7 @@ class HeldRows:
     ``modified_at`` is the newest change among them (naive UTC), None where nothing says so.
     """
 
+    provider: str
     generation: Generation
     rows: Sequence[HeldRow]
     modified_at: datetime | None
@@ -43,13 +45,13 @@ class HeldRows:
 
 def read_held_on(store: Store, provider: ProviderId) -> HeldRows | None:
     """What is held on a provider, None where there is none of this row id."""
-    found = store.read_lean(_HELD, (provider,))
+    found = store.read_lean(_HELD, (provider,), is_frequent=True)
     if not found:
         return None
-    newest = max((row[5] for row in found if row[5] is not None), default=None)
+    newest = max((row[6] for row in found if row[6] is not None), default=None)
     return HeldRows(
-        generation=Generation(found[0][0] or 0),
-        rows=[HeldRow(*row[1:5]) for row in found if row[1] is not None],
-        # SQLite keeps times as text.
-        modified_at=datetime.fromisoformat(newest) if isinstance(newest, str) else newest,
+        provider=found[0][0],
+        generation=Generation(found[0][1] or 0),
+        rows=[HeldRow(*row[2:6]) for row in found if row[2] is not None],
+        modified_at=moment(newest),
     )

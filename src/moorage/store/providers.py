@@ -3,19 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
-
-from sqlalchemy import DateTime
+from typing import Any
 
 from moorage.domain.ids import Generation, ProviderId, ProviderUuid
 from moorage.domain.provider import Provider
 from moorage.store.dialects import Rows
-from moorage.store.sql import UNDATED, Load, LockingLoad, Write, query
-from moorage.store.store import Store
+from moorage.store.sql import UNDATED, Load, LockingLoad, Write
 from moorage.store.transaction import Transaction
-
-IDS_IN_STATEMENT_MAX: Final = 1_000
-"""Past this many row ids a whole table is read instead of naming each (drivers have limits)."""
 
 _PROVIDER = """
     SELECT p.id, p.uuid, p.name, p.generation, parent.uuid AS parent_uuid, root.uuid AS root_uuid,
@@ -24,20 +18,6 @@ _PROVIDER = """
     JOIN resource_providers root ON root.id = p.root_provider_id
     LEFT JOIN resource_providers parent ON parent.id = p.parent_provider_id
 """
-_BY_UUID = query(_PROVIDER + "WHERE p.uuid = :uuid", modified_at=DateTime)
-_BY_NAME = query(_PROVIDER + "WHERE p.name = :name", modified_at=DateTime)
-_BY_NAME_AND_UUID = query(
-    _PROVIDER + "WHERE p.name = :name AND p.uuid = :uuid", modified_at=DateTime
-)
-_ALL = query(_PROVIDER + "ORDER BY p.id", modified_at=DateTime)
-_BY_ID = query(_PROVIDER + "WHERE p.id IN :ids ORDER BY p.id", many=("ids",), modified_at=DateTime)
-_TREE = query(
-    _PROVIDER
-    + """WHERE p.root_provider_id =
-             (SELECT me.root_provider_id FROM resource_providers me WHERE me.uuid = :uuid)
-         ORDER BY p.id""",
-    modified_at=DateTime,
-)
 _LOAD = Load(_PROVIDER + "WHERE p.uuid = :uuid", moments=("modified_at",))
 _LOCK = LockingLoad(
     """SELECT p.id, p.uuid, p.generation FROM resource_providers p {hint}
@@ -108,43 +88,6 @@ def _provider(row: Any) -> Provider:
         root_uuid=row.root_uuid,
         modified_at=row.modified_at or UNDATED,
     )
-
-
-def read_provider(store: Store, uuid: str) -> Provider | None:
-    """One provider by its uuid."""
-    rows = store.read(_BY_UUID, {"uuid": uuid})
-    return _provider(rows[0]) if rows else None
-
-
-def read_providers(
-    store: Store, *, name: str | None, uuid: str | None, in_tree: str | None
-) -> list[Provider]:
-    """The providers with this name, this uuid, in this tree, or all; oldest first."""
-    if in_tree:
-        rows = [
-            row
-            for row in store.read(_TREE, {"uuid": in_tree})
-            if (not name or row.name == name) and (not uuid or row.uuid == uuid)
-        ]
-    elif name and uuid:
-        rows = store.read(_BY_NAME_AND_UUID, {"name": name, "uuid": uuid})
-    elif name:
-        rows = store.read(_BY_NAME, {"name": name})
-    elif uuid:
-        rows = store.read(_BY_UUID, {"uuid": uuid})
-    else:
-        rows = store.read(_ALL)
-    return [_provider(row) for row in rows]
-
-
-def read_providers_by_id(store: Store, ids: Sequence[int]) -> list[Provider]:
-    """Providers by row id, oldest first; those deleted meanwhile are left out."""
-    if not ids:
-        return []
-    if len(ids) > IDS_IN_STATEMENT_MAX:
-        wanted = set(ids)
-        return [_provider(row) for row in store.read(_ALL) if row.id in wanted]
-    return [_provider(row) for row in store.read(_BY_ID, {"ids": list(ids)})]
 
 
 def load_provider(tx: Transaction, uuid: str) -> Provider | None:

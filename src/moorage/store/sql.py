@@ -18,6 +18,11 @@ UNDATED: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - the store knows naive UT
 """The age of rows that were written without a time."""
 
 
+def moment(value: Any) -> datetime | None:
+    """A moment as the driver has it: SQLite keeps moments as text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
 def query(sql: str, *, many: tuple[str, ...] = (), **types: Any) -> TextualSelect:
     """A SELECT; columns named in ``types`` are converted, others come as the driver has them.
 

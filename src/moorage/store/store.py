@@ -1,7 +1,7 @@
 """The store: engines for one database, and how to read from it and write to it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, make_url
@@ -88,13 +88,16 @@ class Store:
 
         return run_read(self.reader, self.dialect, fetch)
 
-    def read_lean(self, sql: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    def read_lean(
+        self, sql: str, parameters: tuple[int | str, ...], *, is_frequent: bool = False
+    ) -> Sequence[tuple[Any, ...]]:
         """Read: all rows of one SELECT as the driver gives them, with the least of overhead.
 
         Args:
             sql: names tables and columns only, whole numbers, and ``?`` for each parameter.
+            is_frequent: the same text is run all the time, so that it is worth preparing.
         """
-        return self._lean.read(sql, parameters)
+        return self._lean.read(sql, parameters, is_frequent=is_frequent)
 
     def read_with(self, read: Callable[[Connection], T]) -> T:
         """Read: whatever a function asks of one connection, each statement by itself."""

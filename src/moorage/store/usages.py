@@ -1,8 +1,8 @@
 """Sums of allocations over the consumers of a project, and the journal rows that change them."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row
@@ -48,6 +48,10 @@ _CHANGES = """
 """
 _PAST_MARK = query(_CHANGES.format(late=""))
 _PAST_MARK_OR_LATE = query(_CHANGES.format(late="OR j.id IN :gaps"), many=("gaps",))
+_LEAN_CHANGES: Final = """
+    SELECT j.id, j.kind, j.before, j.after FROM moorage_journal j
+    WHERE j.id > ?{late} ORDER BY j.id LIMIT {most}
+"""
 _ALLOCATION_KIND = "allocation."
 _RENAME_KIND = "class.rename"
 
@@ -112,8 +116,10 @@ def read_usage_changes(
     store: Store, *, mark: int, gaps: Collection[int], most: int
 ) -> list[UsageChange]:
     """At most ``most`` rows past a mark, or with one of the given lower numbers."""
-    what, parameters = _asking(mark, gaps, most)
-    return list(_changes(store.read(what, parameters)))
+    numbers = ",".join(map(str, gaps))
+    late = f" OR j.id IN ({numbers})" if numbers else ""
+    sql = _LEAN_CHANGES.format(late=late, most=most)
+    return list(_changes(store.read_lean(sql, (mark,), is_frequent=not gaps)))
 
 
 def read_usage_picture(
@@ -140,13 +146,12 @@ def _asking(mark: int, gaps: Collection[int], most: int) -> tuple[Any, dict[str,
     return _PAST_MARK_OR_LATE, {"mark": mark, "most": most, "gaps": list(gaps)}
 
 
-def _changes(rows: Iterable[Row[Any]]) -> Iterator[UsageChange]:
-    for row in rows:
-        kind, before, after = row.kind, row.before, row.after
+def _changes(rows: Iterable[Sequence[Any]]) -> Iterator[UsageChange]:
+    for number, kind, before, after in rows:
         if kind.startswith(_ALLOCATION_KIND):
-            yield UsageChange(row.id, before and _decode(before), after and _decode(after))
+            yield UsageChange(number, before and _decode(before), after and _decode(after))
         else:
-            yield UsageChange(row.id, renames=kind == _RENAME_KIND)
+            yield UsageChange(number, renames=kind == _RENAME_KIND)
 
 
 def _usage(row: Row[Any]) -> UsageRow:

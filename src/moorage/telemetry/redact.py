@@ -7,6 +7,7 @@ is never told; its place in the code is.
 
 import re
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final
@@ -22,17 +23,22 @@ _MICROVERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _SOURCE_ROOTS: Final = ("site-packages", "dist-packages", "src")
 _CAUSES_MAX: Final = 5
 
+TOLD_MAX: Final = 256
+"""Values of a field that are remembered to be of its shape, or not to be."""
+
 
 def request_id_told(text: str | None) -> str | None:
     """A request id of OpenStack's shape, else None."""
     return text if text and _REQUEST_ID.fullmatch(text) else None
 
 
+@lru_cache(maxsize=TOLD_MAX)
 def project_id_told(text: str | None) -> str | None:
     """An id as Keystone gives them out, else None."""
     return text if text and _PROJECT_ID.fullmatch(text) else None
 
 
+@lru_cache(maxsize=TOLD_MAX)
 def microversion_told(text: str | None) -> str | None:
     """``major.minor``, else None."""
     return text if text and _MICROVERSION.fullmatch(text) else None

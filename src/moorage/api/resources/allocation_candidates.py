@@ -20,9 +20,11 @@ from moorage.api.query import (
     QueryJudge,
     parse_in_tree,
     parse_member_of,
+    parse_query,
     parse_required,
     parse_resources,
     parse_traits,
+    remembered,
 )
 from moorage.api.resources.candidates_text import render_answer
 from moorage.api.wire import STRING, an_object
@@ -107,6 +109,12 @@ def parse_search(query: Query, contract: Contract, limits: Limits) -> Candidates
         same_subtrees=same_subtrees,
         nested=contract.nested_candidates,
     )
+
+
+@remembered
+def read_search(query_text: str, contract: Contract, limits: Limits) -> CandidatesRequest:
+    """The same from the query as it came."""
+    return parse_search(parse_query(query_text), contract, limits)
 
 
 def _parse_limit(query: Query) -> int | None:
@@ -284,7 +292,7 @@ def _check_conflicts(groups: Mapping[str, RequestGroup]) -> None:
 
 def handle_find_candidates(call: Call) -> Reply:
     """Every way to serve the request, up to its limit."""
-    request = parse_search(call.query(), call.contract, call.limits)
+    request = read_search(call.query_text, call.contract, call.limits)
     answer = find_candidates(call.services, request)
     asked = frozenset(name for group in request.groups for name, _ in group.resources)
     return Reply(200, render_answer(answer, call.contract, asked), call.modified_now())

@@ -22,13 +22,12 @@ from moorage.api.wire import (
 )
 from moorage.domain.ids import AMOUNT_MAX
 from moorage.domain.inventory import Inventory, ProviderInventories
-from moorage.domain.refusals import UnknownInventory
 from moorage.operations.add_inventory import add_inventory
 from moorage.operations.delete_inventories import delete_inventories
 from moorage.operations.delete_inventory import delete_inventory
 from moorage.operations.look_up import look_up
 from moorage.operations.set_inventories import set_inventories
-from moorage.operations.show_inventories import show_inventories
+from moorage.operations.show_inventory import show_inventory
 from moorage.operations.update_inventory import update_inventory
 
 
@@ -163,11 +162,10 @@ def _reply_inventory(
 
 def handle_show_inventories(call: Call) -> Reply:
     """All inventories of a provider."""
-    provider = call.path["uuid"]
-    snapshot, position = look_up(call.services, provider)
+    snapshot, position = look_up(call.services, call.path["uuid"])
 
     def make() -> Dated:
-        shown = show_inventories(call.services, provider)
+        shown = snapshot.inventories_of(position)
         return orjson.dumps(_document(shown)), shown.modified_at
 
     document, modified_at = call.kept.take(snapshot, position, "inventories", make)
@@ -180,10 +178,7 @@ def handle_show_inventories(call: Call) -> Reply:
 def handle_show_inventory(call: Call) -> Reply:
     """One inventory of a provider."""
     provider, name = call.path["uuid"], call.path["resource_class"]
-    shown = show_inventories(call.services, provider)
-    if name not in shown.inventories:
-        raise UnknownInventory(provider, name)
-    return _reply_inventory(shown, name, call)
+    return _reply_inventory(show_inventory(call.services, provider, name), name, call)
 
 
 def handle_set_inventories(call: Call) -> Reply:

@@ -18,8 +18,10 @@ from moorage.api.query import (
     QueryJudge,
     TraitsAsked,
     parse_member_of,
+    parse_query,
     parse_required,
     parse_resources,
+    remembered,
 )
 from moorage.api.wire import STRING, UUID, an_object
 from moorage.domain.provider import Provider, ProviderFilter
@@ -126,6 +128,12 @@ def parse_filter(query: Query, contract: Contract) -> ProviderFilter:
     )
 
 
+@remembered
+def read_filter(query_text: str, contract: Contract) -> ProviderFilter:
+    """The same from the query as it came."""
+    return parse_filter(parse_query(query_text), contract)
+
+
 @lru_cache(maxsize=256)
 def provider_words(contract: Contract, mount: str) -> str:
     """The text of a provider, to be filled in.
@@ -175,7 +183,7 @@ def _reply_few(providers: Sequence[Provider], call: Call) -> Reply:
 
 def handle_list_providers(call: Call) -> Reply:
     """The providers that meet every filter."""
-    found = list_providers(call.services, parse_filter(call.query(), call.contract))
+    found = list_providers(call.services, read_filter(call.query_text, call.contract))
     if found.are_few:
         return _reply_few(found.each(), call)
     newest = found.modified_at or call.origin.at

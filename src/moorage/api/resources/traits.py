@@ -20,7 +20,6 @@ from moorage.operations.ensure_trait import ensure_trait
 from moorage.operations.list_traits import list_traits
 from moorage.operations.look_up import look_up
 from moorage.operations.set_provider_traits import set_provider_traits
-from moorage.operations.show_provider_traits import show_provider_traits
 from moorage.operations.show_trait import show_trait
 
 _CUSTOM_TRAIT: Final = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}")
@@ -144,12 +143,11 @@ def _reply_provider_traits(
 
 def handle_show_provider_traits(call: Call) -> Reply:
     """The traits of a provider."""
-    provider = call.path["uuid"]
-    snapshot, position = look_up(call.services, provider)
+    snapshot, position = look_up(call.services, call.path["uuid"])
 
     def make() -> Dated:
-        generation, names, modified_at = show_provider_traits(call.services, provider)
-        return orjson.dumps(_document(generation, names)), modified_at
+        document = _document(snapshot.generation_of(position), snapshot.traits_of(position))
+        return orjson.dumps(document), snapshot.traits_modified_at(position)
 
     document, modified_at = call.kept.take(snapshot, position, "traits", make)
     return Reply(200, document, call.modified(modified_at or call.origin.at))

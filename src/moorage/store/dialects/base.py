@@ -102,6 +102,22 @@ class Session(Protocol):
         """Undo the transaction."""
 
 
+class Reader(Protocol):
+    """A driver's connection in autocommit that runs one SELECT after the other."""
+
+    def read(
+        self, sql: str, parameters: Sequence[int | str], *, is_frequent: bool
+    ) -> Sequence[tuple[Any, ...]]:
+        """All rows of a SELECT, as the driver has them.
+
+        Args:
+            sql: with ``?`` for each parameter, and no other question or percent mark.
+            is_frequent: the same text is run all the time, so that it is worth preparing.
+        Raises:
+            Exception: the driver's error; the connection should then not be used again.
+        """
+
+
 class Dialect(Protocol):
     """One kind of database."""
 
@@ -119,6 +135,9 @@ class Dialect(Protocol):
 
     def reader_options(self) -> Mapping[str, Any]:
         """Arguments of ``create_engine`` for connections that run one SELECT at a time."""
+
+    def open_reader(self, connection: Any) -> Reader:
+        """The shortest way to read on a driver's connection that nobody else uses meanwhile."""
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         """Register what each new connection of the engine must be told."""
@@ -155,6 +174,12 @@ class Dialect(Protocol):
 
     def joined_ids(self, column: str) -> str:
         """An aggregate: the row ids of a group as text, with commas between them."""
+
+    def in_one(self, columns: Sequence[str]) -> str:
+        """An expression: columns as one text, with a space between each and the next."""
+
+    def seconds(self, moment: str) -> str:
+        """An expression: a point in time as whole seconds since 1970, cut and not rounded."""
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         """What an error of the driver means; ``lost``: it broke the connection."""

@@ -9,7 +9,8 @@ from pymysql.constants import CLIENT
 from sqlalchemy import Column, Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from moorage.store.dialects.base import Command, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.mariadb_reader import MariaDBReader
 from moorage.store.dialects.mariadb_session import MariaDBSession
 
 _CONFLICT: Final = frozenset(
@@ -72,6 +73,9 @@ class MariaDB:
             "pool_reset_on_return": None,
         }
 
+    def open_reader(self, connection: Any) -> Reader:
+        return MariaDBReader(connection)
+
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         event.listen(engine, "connect", _tell_connection)
 
@@ -120,6 +124,12 @@ class MariaDB:
 
     def joined_ids(self, column: str) -> str:
         return f"GROUP_CONCAT({column})"
+
+    def in_one(self, columns: Sequence[str]) -> str:
+        return f"CONCAT_WS(' ', {', '.join(columns)})"
+
+    def seconds(self, moment: str) -> str:
+        return f"TIMESTAMPDIFF(SECOND, '1970-01-01', {moment})"
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         if is_integrity_error(error):

@@ -8,7 +8,8 @@ import psycopg
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, Float, Integer
 from sqlalchemy.types import TypeEngine
 
-from moorage.store.dialects.base import Command, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.postgresql_reader import PostgreSQLReader
 from moorage.store.dialects.postgresql_session import UNPREPARED, PostgreSQLSession
 
 MIGRATION_LOCK: Final = 0x6D6F6F72
@@ -33,6 +34,9 @@ class PostgreSQL:
             "skip_autocommit_rollback": True,
             "pool_reset_on_return": None,
         }
+
+    def open_reader(self, connection: Any) -> Reader:
+        return PostgreSQLReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         """Nothing to tell: the server's defaults serve."""
@@ -86,6 +90,12 @@ class PostgreSQL:
 
     def joined_ids(self, column: str) -> str:
         return f"string_agg(CAST({column} AS text), ',')"
+
+    def in_one(self, columns: Sequence[str]) -> str:
+        return f"CONCAT_WS(' ', {', '.join(columns)})"
+
+    def seconds(self, moment: str) -> str:
+        return f"CAST(FLOOR(EXTRACT(EPOCH FROM {moment})) AS BIGINT)"
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         if is_integrity_error(error):

@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, Connection, Engine, event
 
-from moorage.store.dialects.base import Command, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.sqlite_reader import SQLiteReader
 from moorage.store.dialects.sqlite_session import SQLiteSession
 
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -30,6 +31,9 @@ class SQLite:
             "connect_args": {"check_same_thread": False},
             "isolation_level": "AUTOCOMMIT",
         }
+
+    def open_reader(self, connection: Any) -> Reader:
+        return SQLiteReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         event.listen(engine, "connect", _tell_connection)
@@ -70,6 +74,12 @@ class SQLite:
 
     def joined_ids(self, column: str) -> str:
         return f"group_concat({column})"
+
+    def in_one(self, columns: Sequence[str]) -> str:
+        return " || ' ' || ".join(columns)
+
+    def seconds(self, moment: str) -> str:
+        return f"CAST(strftime('%s', SUBSTR({moment}, 1, 19)) AS INTEGER)"
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         if is_integrity_error(error):
