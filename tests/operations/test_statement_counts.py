@@ -22,6 +22,7 @@ from moorage.operations.sum_usages import sum_usages
 from tests.support.books import (
     add_host,
     claim_for,
+    count_sendings,
     count_statements,
     hold,
     origin,
@@ -110,3 +111,23 @@ def test_a_request_for_many_consumers_sends_what_one_for_one_does(services: Serv
 
     put(1)
     assert put(30) == put(1)
+
+
+def test_a_write_waits_for_the_database_as_often_as_it_decides(services: Services) -> None:
+    host = add_host(services, STOCK)
+    put_and_release(services, host)
+    # What the consumers hold; the providers and their inventories; the writes with the COMMIT.
+    assert count_sendings(lambda: hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))) == 3
+    assert (
+        count_sendings(
+            lambda: set_inventories(
+                services,
+                provider=host,
+                generation=4,
+                inventories=STOCK,
+                reserved_may_be_total=True,
+                origin=origin(),
+            )
+        )
+        == 2
+    )

@@ -146,6 +146,24 @@ def count_statements(services: Services, work: Callable[[], object]) -> int:
     return len(sent)
 
 
+def count_sendings(work: Callable[[], object]) -> int:
+    """How often transactions wait for the database meanwhile."""
+    sends = Transaction.send
+    count = 0
+
+    def note(tx: Transaction, *, commit: bool = False) -> list[Rows]:
+        nonlocal count
+        count += bool(tx.waiting or (commit and tx.begun))
+        return sends(tx, commit=commit)
+
+    Transaction.send = note  # type: ignore[method-assign]
+    try:
+        work()
+    finally:
+        Transaction.send = sends  # type: ignore[method-assign]
+    return count
+
+
 def find_faults(services: Services) -> Sequence[str]:
     """What is wrong with the books: totals that are no sums, rows that miss their partner."""
     checks = {

@@ -46,7 +46,6 @@ class PostgreSQLSession:
     def __init__(self, connection: Any) -> None:
         self._libpq = connection.pgconn
         self._encoding: str = connection.info.encoding
-        self._prepares = connection.prepare_threshold is not None
         self._names: dict[bytes, bytes] = {}
         self._named = 0
 
@@ -86,17 +85,13 @@ class PostgreSQLSession:
         expected: list[bytes | None] = []
         prepared: list[bytes] = []
         for (text, _), values in work:
-            if self._prepares and text not in self._names:
+            if text not in self._names:
                 self._names[text] = b"moorage_%d" % self._named
                 self._named += 1
                 prepared.append(text)
                 self._libpq.send_prepare(self._names[text], text)
                 expected.append(None)
-            if self._prepares:
-                self._libpq.send_query_prepared(self._names[text], values)
-            else:
-                # So the site says in its URL where a pooler between us and the server forgets.
-                self._libpq.send_query_params(text, values)
+            self._libpq.send_query_prepared(self._names[text], values)
             expected.append(text)
         self._libpq.pipeline_sync()
         self._flush()

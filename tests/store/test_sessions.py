@@ -1,0 +1,227 @@
+"""What goes to the drivers by the shortest way: values, guards, packets, prepared statements."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from moorage.domain.refusals import StoreUnavailable
+from moorage.operations.services import Services
+from moorage.store.dialects import StaleView, mariadb_session
+from moorage.store.journal import Entry, write_journal
+from moorage.store.sql import Insert, Load, RowsUpdate, Write
+from moorage.store.tables import projects
+from moorage.store.transaction import Transaction
+from tests.support.books import count_sendings, now, open_services, origin
+from tests.support.databases import DatabaseKind
+
+INSERT = Insert(projects, ("external_id", "created_at"))
+FIND = Load(
+    "SELECT p.id, p.external_id AS name, p.created_at, p.updated_at FROM projects p"
+    " WHERE p.external_id IN :names ORDER BY p.id",
+    moments=("created_at", "updated_at"),
+)
+RENAME = Write("UPDATE projects SET external_id = :name WHERE external_id IN :names")
+AGE = RowsUpdate(
+    "projects", ("id",), assign={"updated_at": ":at"}, match="t.id = d.id", index="PRIMARY"
+)
+ODD = [
+    "it's",
+    'a "quoted" one',
+    "100% %s %%",
+    "back\\slash \\' \\",
+    "{a,b}",
+    "NULL",
+    ":name :at $1 ?",
+    "a;b -- c /* d",
+    "grüße 🚀",
+    "tab\tand\nline",
+    " ",
+]
+
+
+servers = pytest.mark.parametrize(
+    "database_kind",
+    [
+        pytest.param(DatabaseKind.POSTGRESQL, marks=pytest.mark.postgresql),
+        pytest.param(DatabaseKind.MARIADB, marks=pytest.mark.mariadb),
+    ],
+    ids=lambda kind: kind.value,
+)
+
+
+@pytest.fixture
+def services(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
+) -> Iterator[Services]:
+    found = open_services(fresh_database(database_kind))
+    yield found
+    found.store.close()
+
+
+def names_in(services: Services, *names: str) -> list[str]:
+    return services.store.run(
+        lambda tx: [row.name for row in tx.load(FIND, {"names": list(names)})]
+    )
+
+
+def add(tx: Transaction, *names: str) -> None:
+    tx.insert(INSERT, [{"external_id": name, "created_at": now()} for name in names])
+
+
+def test_every_text_comes_back_as_it_was_sent(services: Services) -> None:
+    services.store.run(lambda tx: add(tx, *ODD))
+    assert names_in(services, *ODD) == ODD
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_so_does_one_that_is_sent_by_itself(services: Services, name: str) -> None:
+    services.store.run(lambda tx: add(tx, "old"))
+    services.store.run(lambda tx: tx.write(RENAME, {"name": name, "names": ["old"]}, rows=1))
+    assert names_in(services, name) == [name]
+
+
+def test_moments_and_nothing_come_back_as_they_are(services: Services) -> None:
+    at = now().replace(microsecond=0)
+    services.store.run(lambda tx: tx.insert(INSERT, [{"external_id": "x", "created_at": at}]))
+    (row,) = services.store.run(lambda tx: tx.load(FIND, {"names": ["x"]}))
+    assert (row.created_at, row.updated_at) == (at, None)
+
+
+def test_a_write_that_touches_too_few_rows_starts_the_work_anew_from_nothing(
+    services: Services,
+) -> None:
+    runs: list[int] = []
+
+    def attempt(tx: Transaction) -> None:
+        runs.append(1)
+        add(tx, f"run {len(runs)}")
+        missing = "gone" if len(runs) == 1 else f"run {len(runs)}"
+        tx.write(RENAME, {"name": "renamed", "names": [missing]}, rows=1)
+        add(tx, "behind it")
+
+    services.store.run(attempt)
+    assert len(runs) == 2
+    assert names_in(services, "run 1", "run 2", "renamed", "behind it") == ["renamed", "behind it"]
+
+
+def test_an_update_of_rows_of_which_one_is_gone_is_stale(services: Services) -> None:
+    services.store.run(lambda tx: add(tx, "a", "b"))
+    keys = [row.id for row in services.store.run(lambda tx: tx.load(FIND, {"names": ["a", "b"]}))]
+
+    def attempt(tx: Transaction) -> None:
+        tx.update(AGE, [(keys[0],), (keys[1],), (keys[1] + 1,)], at=now())
+        with pytest.raises(StaleView):
+            tx.send()
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        services.store.run(attempt)
+    rows = services.store.run(lambda tx: tx.load(FIND, {"names": ["a", "b"]}))
+    assert [row.updated_at for row in rows] == [None, None]
+
+
+def test_what_waits_for_no_answer_goes_out_with_what_does(services: Services) -> None:
+    def attempt(tx: Transaction) -> int:
+        add(tx, "a")
+        add(tx, "b")
+        return len(tx.load(FIND, {"names": ["a", "b"]}))
+
+    found: list[int] = []
+    assert count_sendings(lambda: found.append(services.store.run(attempt))) == 2
+    assert found == [2]
+
+
+def test_a_row_of_megabytes_is_written(services: Services) -> None:
+    long = "x" * 3_000_000
+    entries = [Entry("test", "x", (), before=long, after=[long])]
+    services.store.run(lambda tx: write_journal(tx, entries, origin()))
+    what = Load("SELECT LENGTH(j.after) AS size FROM moorage_journal j WHERE j.kind = :kind")
+    (row,) = services.store.run(lambda tx: tx.load(what, {"kind": "test"}))
+    assert row.size == len(long) + 4
+
+
+def test_more_than_fits_in_one_packet_is_one_transaction(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mariadb_session, "PACKET_CHARACTERS_MAX", 200)
+    names = [f"name {number}" for number in range(30)]
+
+    def attempt(tx: Transaction) -> None:
+        for name in names:
+            add(tx, name)
+        tx.write(RENAME, {"name": "last", "names": names[-1:]}, rows=1)
+
+    services.store.run(attempt)
+    assert names_in(services, *names, "last") == [*names[:-1], "last"]
+
+
+@servers
+def test_a_refused_value_leaves_the_connection_as_it_was(services: Services) -> None:
+    services.store.run(lambda tx: add(tx, "before"))
+    with pytest.raises(Exception):  # noqa: B017 - each driver has its own
+        services.store.run(lambda tx: add(tx, "x" * 300, "y"))
+    services.store.run(lambda tx: add(tx, "after"))
+    assert names_in(services, "before", "after") == ["before", "after"]
+
+
+@pytest.mark.postgresql
+class TestPreparedStatements:
+    @pytest.fixture
+    def database_kind(self) -> DatabaseKind:
+        return DatabaseKind.POSTGRESQL
+
+    def test_a_server_that_forgot_them_is_told_again(self, services: Services) -> None:
+        services.store.run(lambda tx: add(tx, "a"))
+        with services.store.writer.connect() as connection:
+            connection.execute(text("DEALLOCATE ALL"))
+            connection.commit()
+        services.store.run(lambda tx: add(tx, "b"))
+        assert names_in(services, "a", "b") == ["a", "b"]
+
+    def test_one_that_failed_while_it_was_prepared_works_the_next_time(
+        self, services: Services
+    ) -> None:
+        services.store.run(lambda tx: add(tx, "a"))
+        with pytest.raises(Exception, match="nowhere"):
+            services.store.run(
+                lambda tx: tx.load_each(
+                    (Load("SELECT x FROM nowhere"), None), (FIND, {"names": ["a"]})
+                )
+            )
+        assert names_in(services, "a") == ["a"]
+
+    def test_a_text_with_nul_is_refused_not_cut(self, services: Services) -> None:
+        services.store.run(lambda tx: add(tx, "a"))
+        with pytest.raises(Exception, match="NUL"):
+            services.store.run(lambda tx: tx.write(RENAME, {"name": "b\0c", "names": ["a"]}))
+        assert names_in(services, "a", "b") == ["a"]
+
+
+@servers
+def test_a_connection_lost_with_the_commit_is_told_not_repeated(services: Services) -> None:
+    """The last packet holds the last writes and the COMMIT: nobody knows what took."""
+    runs: list[int] = []
+
+    def attempt(tx: Transaction) -> None:
+        runs.append(1)
+        tx.load(FIND, {"names": ["x"]})
+        add(tx, "x")
+        end_own_connection(services, tx)
+
+    with pytest.raises(StoreUnavailable):
+        services.store.run(attempt)
+    assert len(runs) == 1
+
+
+def end_own_connection(services: Services, tx: Transaction) -> None:
+    """Have the server end the connection of an open transaction."""
+    own, end = {
+        "postgresql": ("SELECT pg_backend_pid() AS id", "SELECT pg_terminate_backend({})"),
+        "mariadb": ("SELECT CONNECTION_ID() AS id", "KILL CONNECTION {}"),
+    }[services.store.dialect.name]
+    waiting, tx.waiting = tx.waiting, []
+    (row,) = tx.load(Load(own))
+    tx.waiting = waiting
+    with services.store.reader.connect() as connection:
+        connection.exec_driver_sql(end.format(row.id))
