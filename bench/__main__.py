@@ -165,7 +165,7 @@ class _Run:
                 self.results.append((workload, figures))
 
     def _choose_subjects(self, workloads: Sequence[Workload]) -> list[Subject]:
-        if self._alone or all(workload.rival for workload in workloads):
+        if self._alone or all(one.rival or one.alone for one in workloads):
             return [Subject.MOORAGE]
         return [Subject.MOORAGE, Subject.PEER]
 

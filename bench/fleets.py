@@ -22,6 +22,8 @@ SHARES_TRAIT: Final = "MISC_SHARES_VIA_AGGREGATE"
 CONSUMERS_A_REQUEST: Final = 25
 CROWD_A_REQUEST: Final = 500
 ZONES: Final = 20
+WIDTHS: Final = (8, 16, 32)
+DEVICE_TRAITS: Final = ("CUSTOM_FAST", "CUSTOM_LARGE", "CUSTOM_QUIET", "CUSTOM_SECURE")
 PROBED_HOSTS: Final = 5
 
 UNITS_MAX: Final = 2**31 - 1
@@ -209,6 +211,53 @@ def build_sharing_fleet(sizes: Sizes) -> Fleet:
         counted_probes=(f"{sharing_search()}&limit=1000",),
         hosts=hosts,
     )
+
+
+def build_wide_fleet(_: Sizes) -> Fleet:
+    """A host of each width with so many devices, each with a unit or two and one trait of four."""
+    names = Names("wide")
+    hosts = names.uuids(len(WIDTHS))
+    devices = [
+        register_provider(
+            names.uuid(),
+            {_device_class(width): {"total": 1 + number // 4 % 2}},
+            parent=host,
+            traits=[DEVICE_TRAITS[number % len(DEVICE_TRAITS)]],
+        )
+        for host, width in zip(hosts, WIDTHS, strict=True)
+        for number in range(width)
+    ]
+    classes = [
+        (build_request("PUT", f"/resource_classes/{_device_class(width)}"),) for width in WIDTHS
+    ]
+    return Fleet(
+        phases=(
+            (*_ensure(traits=DEVICE_TRAITS), *classes),
+            tuple(register_provider(host, HOST_INVENTORIES) for host in hosts),
+            tuple(devices),
+        ),
+        probes=(*agent_reads(hosts[0]), f"{wide_search(8, groups=9)}&limit=1000"),
+        counted_probes=(f"{wide_search(WIDTHS[0], named=True)}&limit=1000",),
+        hosts=hosts,
+    )
+
+
+def wide_search(width: int, *, groups: int = 0, named: bool = False) -> str:
+    """A device of its own for each group, for as many groups as there are devices or others.
+
+    ``named``: each group asks for the trait of its device, and for all the units that it has.
+    """
+    asked = []
+    for number in range(groups or width):
+        amount = 1 + number // 4 % 2 if named else 1
+        asked.append(f"resources_{number}={_device_class(width)}:{amount}")
+        if named:
+            asked.append(f"required_{number}={DEVICE_TRAITS[number % len(DEVICE_TRAITS)]}")
+    return f"/allocation_candidates?{'&'.join(asked)}&group_policy=isolate"
+
+
+def _device_class(width: int) -> str:
+    return f"CUSTOM_DEVICE_OF_{width}"
 
 
 def build_crowded_fleet(sizes: Sizes) -> Fleet:

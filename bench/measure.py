@@ -134,7 +134,7 @@ def measure(
     """The figures of all contestants, in their order; of Moorage and its rival where it has one."""
     runners = [
         _Runner(contestant, contestant.name, workload.operations(fleet), database_pid)
-        for contestant in contestants
+        for contestant in contestants[: 1 if workload.alone else None]
     ]
     if workload.rival is not None:
         # Both are the same server and differ little: shorter turns, and more of them.

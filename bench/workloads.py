@@ -28,6 +28,7 @@ class Workload:
     ``scene``: the name of the fleet. ``warm_up``: operations before the first that is timed.
     ``project``: the project whose VCPU count the operations done, where they are claims.
     ``rival``: what Moorage is measured against on itself, where upstream has no part in it;
+    ``alone``: upstream is not asked, since it does not answer in reasonable time.
     ``beside``: what as many other clients do meanwhile, but not while the rival has its turn.
     """
 
@@ -40,12 +41,14 @@ class Workload:
     project: str | None = None
     rival: MakeOperations | None = None
     beside: MakeOperations | None = None
+    alone: bool = False
 
 
 SCENES: Final[Mapping[str, Callable[[Sizes], Fleet]]] = {
     "flat": fleets.build_flat_fleet,
     "nested": fleets.build_nested_fleet,
     "sharing": fleets.build_sharing_fleet,
+    "wide": fleets.build_wide_fleet,
     "new": fleets.build_new_fleet,
     "crowded": fleets.build_crowded_fleet,
 }
@@ -225,6 +228,25 @@ WORKLOADS: Final = (
     Workload(
         "candidates-sharing", "sharing pools, limit=1000", "sharing", 1,
         read(f"{fleets.sharing_search()}&limit=1000"),
+    ),
+    *(
+        Workload(
+            f"wide-{width}", f"{width} groups on {width} devices, limit=1000", "wide", 1,
+            read(f"{fleets.wide_search(width)}&limit=1000"), alone=True,
+        )
+        for width in fleets.WIDTHS
+    ),
+    *(
+        Workload(
+            f"wide-named-{width}", "the same, each device meant", "wide", 1,
+            read(f"{fleets.wide_search(width, named=True)}&limit=1000"),
+            alone=True,
+        )
+        for width in fleets.WIDTHS
+    ),
+    Workload(
+        "wide-9-on-8", "9 groups on 8 devices: none", "wide", 1,
+        read(f"{fleets.wide_search(8, groups=9)}&limit=1000"), alone=True,
     ),
     Workload(
         "registering", "provider, inventories, traits, aggregates", "new", 8, register_hosts, 16
