@@ -195,6 +195,20 @@ def test_who_claims_for_a_consumer_anew_does_not_inherit_its_lease(
     assert leased.journal(consumer)[-1] == "lease.lapsed"
 
 
+def test_what_another_service_changed_in_the_meantime_is_kept(leased: Leased) -> None:
+    (consumer,) = leased.claim(lease_s=60)
+    # As Placement does it, which has served on this database for a time: no journal.
+    change = text("UPDATE consumers SET generation = generation + 1 WHERE uuid = :it")
+    with leased.services.store.writer.begin() as connection:
+        connection.execute(change, {"it": consumer})
+    assert show_claim(leased.services, consumer).expires_at is None
+    with pytest.raises(UnknownLease):
+        renew(leased.services, consumer=consumer, lease_s=60, origin=leased.origin())
+    assert leased.expire(s=60) == 1
+    assert leased.holds(consumer)
+    assert leased.journal(consumer)[-1] == "lease.lapsed"
+
+
 def test_a_new_lease_takes_the_place_of_an_old_one(leased: Leased) -> None:
     (consumer,) = leased.claim(lease_s=60)
     release(leased.services, consumer=consumer, origin=leased.origin(s=1))

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from moorage.domain.ledger import Consumer
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import UnknownLease
 from moorage.operations.services import Services
 from moorage.store.holdings import load_consumers
 from moorage.store.journal import Entry, write_journal
 from moorage.store.leases import Lease, delete_leases, lease_told, lock_lease, renew_lease
-from moorage.store.made_claims import load_made_claims
+from moorage.store.made_claims import MadeClaim, load_made_claims
 from moorage.store.transaction import Transaction
 
 
@@ -60,6 +61,20 @@ def take_lease(tx: Transaction, consumer: str) -> Lease:
         raise UnknownLease(consumer)
     held, _ = load_consumers(tx, [lease.consumer])
     made = load_made_claims(tx, held)
-    if lease.consumer not in made or made[lease.consumer].request_id != lease.request_id:
+    if not is_in_force(lease, held.get(lease.consumer), made.get(lease.consumer)):
         raise UnknownLease(consumer)
     return lease
+
+
+def is_in_force(lease: Lease, holder: Consumer | None, made: MadeClaim | None) -> bool:
+    """Whether what a consumer holds is still what the leased claim gave it.
+
+    Its generation alone would not tell: a consumer that was deleted begins anew. Nor would the
+    journal: another service may have written to the database for a time, which keeps none.
+    """
+    return (
+        holder is not None
+        and holder.generation == lease.generation
+        and made is not None
+        and made.request_id == lease.request_id
+    )

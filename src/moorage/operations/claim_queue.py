@@ -140,7 +140,7 @@ def write_claims(store: Store, requests: list[ClaimRequest], absentee: Absentee)
             books.enter(accepted.changes, kind="allocation.set", origin=request.origin)
             if request.notes:
                 books.entries.extend((note, request.origin) for note in request.notes[accepted.way])
-            leases += leases_of(request)
+            leases += leases_of(request, accepted)
             outcomes.append(accepted)
         if books.entries:
             write_books(tx, books, at=requests[0].origin.at)
@@ -164,9 +164,12 @@ def decide_ways(
     return Accepted(len(ways) - 1, decide_claims(ledger, ways[-1], absentee))
 
 
-def leases_of(request: ClaimRequest) -> Iterator[Lease]:
+def leases_of(request: ClaimRequest, accepted: Accepted) -> Iterator[Lease]:
     """The leases that an accepted request begins."""
-    if request.lease_until is not None:
-        origin = request.origin
-        for claim in request.claims:
-            yield Lease(claim.consumer, request.lease_until, origin.request_id, origin.at)
+    until, origin = request.lease_until, request.origin
+    if until is None:
+        return
+    for change in accepted.changes:
+        if change.after is not None:
+            generation = change.after.generation
+            yield Lease(change.consumer, generation, until, origin.request_id, origin.at)

@@ -5,6 +5,7 @@ from typing import Final
 from moorage.domain.claim import decide_release
 from moorage.domain.origin import Origin
 from moorage.operations.books import load_books, write_books
+from moorage.operations.change_lease import is_in_force
 from moorage.operations.services import Services
 from moorage.store.journal import Entry
 from moorage.store.leases import delete_due_leases, lease_told, load_leases, read_due_leases
@@ -38,9 +39,8 @@ def expire_leases(services: Services, origin: Origin) -> int:
         books = load_books(tx, [], consumers=leases)
         made = load_made_claims(tx, leases)
         for consumer, lease in leases.items():
-            claim = made.get(consumer)
             change = None
-            if claim is not None and claim.request_id == lease.request_id:
+            if is_in_force(lease, books.ledger.consumers.get(consumer), made.get(consumer)):
                 change = decide_release(books.ledger, consumer)
             if change is not None:
                 books.enter([change], kind="allocation.delete", origin=origin)

@@ -8,6 +8,7 @@ import msgspec
 
 from moorage.domain.consumer import ConsumerAllocations
 from moorage.domain.ids import ConsumerUuid, Generation
+from moorage.domain.made_claim import Resources
 from moorage.domain.refusals import UnknownConsumer
 from moorage.operations.claim_record import ClaimRecord
 from moorage.operations.services import Services
@@ -64,9 +65,14 @@ def read_standing_claims(
 
 
 def _standing(held: ConsumerAllocations, made: MadeClaim | None, lease: Lease | None) -> Standing:
-    if made is None:
+    record = None if made is None else msgspec.convert(made.record, ClaimRecord)
+    if made is None or record is None or record.placing.allocations != _amounts(held):
         return Standing(held, None, None)
-    # A lease of another claim has ended, though nobody has swept it up yet.
-    leased = lease is not None and lease.request_id == made.request_id
-    record = msgspec.convert(made.record, ClaimRecord)
-    return Standing(held, record, lease.expires_at if lease is not None and leased else None)
+    if lease is None or (lease.request_id, lease.generation) != (made.request_id, held.generation):
+        # A lease of another claim has ended, though nobody has swept it up yet.
+        return Standing(held, record, None)
+    return Standing(held, record, lease.expires_at)
+
+
+def _amounts(held: ConsumerAllocations) -> Resources:
+    return {uuid: amounts for uuid, (_, amounts) in held.resources.items()}

@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import DateTime
 
-from moorage.domain.ids import ConsumerUuid
+from moorage.domain.ids import ConsumerUuid, Generation
 from moorage.store.sql import Insert, Load, LockingLoad, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import moorage_leases
 from moorage.store.transaction import Transaction
 
-_COLUMNS = "SELECT l.consumer, l.expires_at, l.request_id, l.created_at FROM moorage_leases l"
+_COLUMNS = """SELECT l.consumer, l.generation, l.expires_at, l.request_id, l.created_at
+    FROM moorage_leases l"""
 _MOMENTS = ("expires_at", "created_at")
 _OF_CONSUMERS = query(
     f"{_COLUMNS} WHERE l.consumer IN :consumers",
@@ -30,7 +31,9 @@ _LOAD = Load(f"{_COLUMNS} WHERE l.consumer IN :consumers", moments=_MOMENTS)
 _LOCK = LockingLoad(
     f"{_COLUMNS} {{hint}} WHERE l.consumer = :consumer", index="PRIMARY", moments=_MOMENTS
 )
-_INSERT = Insert(moorage_leases, ("consumer", "expires_at", "request_id", "created_at"))
+_INSERT = Insert(
+    moorage_leases, ("consumer", "generation", "expires_at", "request_id", "created_at")
+)
 _DELETE = Write("DELETE FROM moorage_leases WHERE consumer IN :consumers")
 _DELETE_DUE = Write("DELETE FROM moorage_leases WHERE consumer IN :consumers AND expires_at <= :at")
 _RENEW = Write("UPDATE moorage_leases SET expires_at = :at WHERE consumer = :consumer")
@@ -38,9 +41,13 @@ _RENEW = Write("UPDATE moorage_leases SET expires_at = :at WHERE consumer = :con
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Until when a consumer may keep what the claim with this request id gave it (naive UTC)."""
+    """Until when a consumer may keep what the claim with this request id gave it (naive UTC).
+
+    ``generation`` is the consumer's, as the claim left it.
+    """
 
     consumer: ConsumerUuid
+    generation: Generation
     expires_at: datetime
     request_id: str
     created_at: datetime
@@ -52,7 +59,7 @@ def lease_told(lease: Lease) -> dict[str, Any]:
 
 
 def _lease(row: Any) -> Lease:
-    return Lease(row.consumer, row.expires_at, row.request_id, row.created_at)
+    return Lease(row.consumer, row.generation, row.expires_at, row.request_id, row.created_at)
 
 
 def read_leases(store: Store, consumers: Collection[str]) -> dict[ConsumerUuid, Lease]:
@@ -88,6 +95,7 @@ def write_leases(tx: Transaction, leases: Sequence[Lease]) -> None:
         [
             {
                 "consumer": lease.consumer,
+                "generation": lease.generation,
                 "expires_at": lease.expires_at,
                 "request_id": lease.request_id,
                 "created_at": lease.created_at,

@@ -251,6 +251,7 @@ moorage_leases = Table(
     "moorage_leases",
     metadata,
     Column("consumer", String(36), primary_key=True),
+    Column("generation", Integer, nullable=False),
     Column("expires_at", _moment, nullable=False),
     Column("request_id", String(64), nullable=False),
     Column("created_at", _moment, nullable=False),
@@ -259,8 +260,8 @@ moorage_leases = Table(
 )
 """Consumers whose allocations are freed at a time, unless somebody renews or changes them.
 
-``request_id`` is that of the claim that the lease is about: whatever changed the consumer since
-ended the lease.
+``request_id`` is that of the claim that the lease is about, ``generation`` the consumer's after it:
+whatever changed the consumer since ended the lease.
 """
 
 moorage_leaders = Table(

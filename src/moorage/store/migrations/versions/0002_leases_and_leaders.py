@@ -26,6 +26,7 @@ def upgrade() -> None:
         "moorage_leases",
         _tables,
         sa.Column("consumer", sa.String(36), primary_key=True),
+        sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("expires_at", moment, nullable=False),
         sa.Column("request_id", sa.String(64), nullable=False),
         sa.Column("created_at", moment, nullable=False),
