@@ -84,16 +84,14 @@ def allocation_without_provider(cloud: Cloud) -> Injected:
 
 
 def allocation_without_inventory(cloud: Cloud) -> Injected:
-    uuid = new_uuid()
-    host = cloud.hosts[2]
-    cloud.hold(uuid, 2)
-    cloud.tell(uuid, 2)
-    cloud.sql("DELETE FROM inventories WHERE resource_provider_id = :p AND resource_class_id = :c",
-              p=cloud.id_of(host), c=cloud.class_id("MEMORY_MB"))  # fmt: skip
+    uuid = cloud.place(1)
     cloud.sql(
-        "DELETE FROM moorage_usages WHERE resource_provider_id = :p AND resource_class_id = :c",
-        p=cloud.id_of(host),
-        c=cloud.class_id("MEMORY_MB"),
+        "INSERT INTO allocations (resource_provider_id, consumer_id, resource_class_id, used,"
+        " created_at) VALUES (:p, :uuid, :c, 1, :at)",
+        p=cloud.id_of(cloud.hosts[1]),
+        uuid=uuid,
+        c=cloud.class_id("VGPU"),
+        at=LONG_AGO,
     )
     return Injected(Kind.NO_INVENTORY, uuid, Confidence.LIKELY)
 

@@ -1,9 +1,10 @@
 """``moorage audit``, ``moorage heal`` and ``moorage undo`` as an operator runs them."""
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,24 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from moorage.cli.audit import FOUND, REFUSED
+from moorage.cli.instances_file import InstancesInvalid, read_instances
 from moorage.cli.main import app
 from moorage.domain.findings import Kind
 from tests.audit.cloud import FLAVOR, Cloud
 from tests.audit.faults import leftovers_of_an_evacuation, orphan, total_too_high
 from tests.frame.test_command_line import ENVIRONMENT
-from tests.support.books import new_uuid, now, open_services
-from tests.support.databases import DatabaseKind
+from tests.support.books import new_uuid, now
 
 
 @pytest.fixture
-def url(fresh_database: Callable[[DatabaseKind], str]) -> str:
-    return fresh_database(DatabaseKind.SQLITE)
+def cloud(sqlite_cloud: Cloud) -> Cloud:
+    return sqlite_cloud
 
 
 @pytest.fixture
-def cloud(url: str) -> Iterator[Cloud]:
-    services = open_services(url)
-    yield Cloud(services)
-    services.store.close()
-
-
-@pytest.fixture
-def run(url: str, tmp_path: Path) -> Callable[..., Result]:
+def run(sqlite_url: str, tmp_path: Path) -> Callable[..., Result]:
     environment = {
-        "OS_PLACEMENT_DATABASE__CONNECTION": url,
+        "OS_PLACEMENT_DATABASE__CONNECTION": sqlite_url,
         "OS_PLACEMENT_CONFIG_DIR": str(tmp_path),
         "COLUMNS": "200",
     }
@@ -187,18 +181,23 @@ def test_a_heal_has_to_be_told_what(cloud: Cloud, run: Callable[..., Result]) ->
         ('{"is": "server", "uuid": "x", "state": "ACTIVE", "hots": "h"}', "line 1: "),
     ],
 )
-def test_a_file_that_is_no_truth_is_refused_in_one_line(
-    cloud: Cloud, url: str, tmp_path: Path, text: str, told: str
-) -> None:
+def test_a_file_that_is_no_truth_is_refused(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "truth"
     file.write_text(text)
+    with pytest.raises(InstancesInvalid, match=re.escape(told)):
+        read_instances(file)
+
+
+def test_what_is_wrong_with_a_file_is_told_in_one_line(sqlite_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "truth"
+    file.write_text("nonsense")
     outcome = subprocess.run(
         [sys.executable, "-m", "moorage", "audit", "--instances", str(file)],
         capture_output=True,
         text=True,
         check=False,
-        env=ENVIRONMENT | {"OS_PLACEMENT_DATABASE__CONNECTION": url},
+        env=ENVIRONMENT | {"OS_PLACEMENT_DATABASE__CONNECTION": sqlite_url},
     )
     assert outcome.returncode == 1
-    assert told in outcome.stderr
-    assert "Traceback" not in outcome.stderr
+    assert outcome.stderr.startswith("moorage: line 1: ")
+    assert outcome.stderr.count("\n") == 1

@@ -1,6 +1,6 @@
 """The truth through openstacksdk: pages, silent cells, and what only a question by uuid finds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,17 +8,14 @@ from moorage.cli.nova import NovaTruth, NovaUnavailable, flavor_resources
 from moorage.domain.findings import Confidence, Doubt, Kind
 from tests.audit.cloud import Cloud
 from tests.audit.nova_stub import NovaStub, serving
-from tests.support.books import new_uuid, open_services
-from tests.support.databases import DatabaseKind
+from tests.support.books import new_uuid
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def cloud(fresh_database: Callable[[DatabaseKind], str]) -> Iterator[Cloud]:
-    services = open_services(fresh_database(DatabaseKind.SQLITE))
-    yield Cloud(services)
-    services.store.close()
+def cloud(sqlite_cloud: Cloud) -> Cloud:
+    return sqlite_cloud
 
 
 @pytest.fixture
