@@ -219,6 +219,7 @@ def class_not_held(cloud: Cloud) -> Injected:
 FAULTS: tuple[Fault, ...] = (
     allocation_without_provider,
     allocation_without_consumer,
+    allocation_without_inventory,
     consumer_without_allocations,
     leftovers_of_an_evacuation,
     leftovers_on_another_pool,
@@ -238,7 +239,6 @@ FAULTS: tuple[Fault, ...] = (
     total_missing,
     total_without_inventory,
     over_capacity,
-    allocation_without_inventory,
 )
 
 ALONE: frozenset[Fault] = frozenset(

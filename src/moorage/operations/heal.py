@@ -16,6 +16,7 @@ from moorage.domain.survey import Survey
 from moorage.operations.audit import AGE_GUARD_S, judge, judge_totals
 from moorage.operations.services import Services
 from moorage.store.audit import AuditScope, load_audited_part, load_traces
+from moorage.store.dialects import StaleView
 from moorage.store.journal import Entry, write_journal
 from moorage.store.mend import (
     drop_consumer,
@@ -33,7 +34,7 @@ from moorage.store.mend import (
 )
 from moorage.store.names import Parties, ensure_parties
 from moorage.store.providers import lock_providers
-from moorage.store.transaction import StaleView, Transaction
+from moorage.store.transaction import Transaction
 from moorage.store.undo import (
     ChangedConsumer,
     ChangedTotal,
@@ -113,11 +114,11 @@ def _look_again(
         HealRefused: it is gone, or not what was shown.
     """
     near = None if outside is None else _part_of(outside, finding)
-    survey = Survey(load_audited_part(tx.connection, _scope(finding, near)))
+    survey = Survey(load_audited_part(tx, _scope(finding, near)))
     if isinstance(finding.remedy, TotalRemedy):
         found = judge_totals(survey.books)
     else:
-        traces = load_traces(tx.connection, consumers_to_trace(survey, near))
+        traces = load_traces(tx, consumers_to_trace(survey, near))
         found = judge(survey, rules, near, traces)
     fresh = next((one for one in found if one.key == finding.key), None)
     if fresh is None:

@@ -1,13 +1,14 @@
 """The rows that an audit goes by, all of one moment."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
-from sqlalchemy import Connection, DateTime, Row, TextualSelect
+from sqlalchemy import Connection, DateTime
 
 from moorage.domain.audited import (
     AuditedBooks,
@@ -24,10 +25,9 @@ from moorage.domain.audited import (
 from moorage.domain.ids import SHARING_TRAIT, ProviderId
 from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Slot
-from moorage.store.sql import query
+from moorage.store.sql import Load, query
 from moorage.store.store import Store
-
-T = TypeVar("T")
+from moorage.store.transaction import Transaction
 
 IDS_IN_STATEMENT_MAX: Final = 1_000
 """Uuids or row ids that one statement names; drivers have limits."""
@@ -38,23 +38,38 @@ ROWS_AT_ONCE: Final = 20_000
 NEIGHBOURS: Final = 8
 """How far apart one request's rows may stand in the journal; mostly they are next to each other."""
 
+
+class Select:
+    """A SELECT that a picture and a transaction both can run; parameters behind IN are lists."""
+
+    def __init__(self, sql: str, *, moments: tuple[str, ...] = ()) -> None:
+        lists = tuple(re.findall(r"IN :(\w+)", sql))
+        self.read = query(sql, many=lists, **dict.fromkeys(moments, DateTime))
+        self.load = Load(sql, moments=moments)
+
+
+class Source(Protocol):
+    """Where rows come from: a picture, or a transaction."""
+
+    def __call__(self, what: Select, parameters: Mapping[str, Any] | None = None) -> Iterable[Any]:
+        """The rows of a SELECT."""
+
+
 _PROVIDERS = "SELECT p.id, p.uuid, p.name, p.root_provider_id FROM resource_providers p"
-_ALL_PROVIDERS = query(_PROVIDERS)
-_PROVIDERS_OF = query(f"{_PROVIDERS} WHERE p.root_provider_id IN :ids", many=("ids",))
-_ROOTS_OF = query(
+_ALL_PROVIDERS = Select(_PROVIDERS)
+_PROVIDERS_OF = Select(f"{_PROVIDERS} WHERE p.root_provider_id IN :ids")
+_ROOTS_OF = Select(
     "SELECT DISTINCT p.root_provider_id FROM resource_providers p WHERE p.id IN :ids",
-    many=("ids",),
 )
-_ROOTS_NAMED = query(
+_ROOTS_NAMED = Select(
     """SELECT DISTINCT p.root_provider_id FROM resource_providers p
        WHERE p.uuid IN :names OR p.name IN :names""",
-    many=("names",),
 )
-_POOLS = query(
+_POOLS = Select(
     """SELECT l.resource_provider_id FROM resource_provider_traits l
        JOIN traits t ON t.id = l.trait_id WHERE t.name = :trait"""
 )
-_LENDERS = query(
+_LENDERS = Select(
     """SELECT DISTINCT p.root_provider_id, mine.resource_provider_id
        FROM resource_provider_traits l
        JOIN traits t ON t.id = l.trait_id
@@ -63,24 +78,23 @@ _LENDERS = query(
        JOIN resource_providers p ON p.id = near.resource_provider_id
        WHERE t.name = :trait AND near.resource_provider_id <> mine.resource_provider_id"""
 )
-_CLASS_NAMES = query("SELECT n.id, n.name FROM resource_classes n")
+_CLASS_NAMES = Select("SELECT n.id, n.name FROM resource_classes n")
 _INVENTORIES = """SELECT i.resource_provider_id, i.resource_class_id, i.total, i.reserved,
     i.allocation_ratio FROM inventories i"""
 _TOTALS = "SELECT u.resource_provider_id, u.resource_class_id, u.used FROM moorage_usages u"
 _ALLOCATIONS = """SELECT a.id, a.resource_provider_id, a.resource_class_id, a.used,
     COALESCE(c.id, 0) AS consumer
     FROM allocations a LEFT JOIN consumers c ON c.uuid = a.consumer_id"""
-_ALL_INVENTORIES = query(_INVENTORIES)
-_ALL_TOTALS = query(_TOTALS)
-_ALL_ALLOCATIONS = query(_ALLOCATIONS)
-_SOME_INVENTORIES = query(f"{_INVENTORIES} WHERE i.resource_provider_id IN :ids", many=("ids",))
-_SOME_TOTALS = query(f"{_TOTALS} WHERE u.resource_provider_id IN :ids", many=("ids",))
-_SOME_ALLOCATIONS = query(f"{_ALLOCATIONS} WHERE a.consumer_id IN :uuids", many=("uuids",))
-_SUMS = query(
+_ALL_INVENTORIES = Select(_INVENTORIES)
+_ALL_TOTALS = Select(_TOTALS)
+_ALL_ALLOCATIONS = Select(_ALLOCATIONS)
+_SOME_INVENTORIES = Select(f"{_INVENTORIES} WHERE i.resource_provider_id IN :ids")
+_SOME_TOTALS = Select(f"{_TOTALS} WHERE u.resource_provider_id IN :ids")
+_SOME_ALLOCATIONS = Select(f"{_ALLOCATIONS} WHERE a.consumer_id IN :uuids")
+_SUMS = Select(
     """SELECT a.resource_provider_id, a.resource_class_id, SUM(a.used) AS used
        FROM allocations a WHERE a.resource_provider_id IN :ids
        GROUP BY a.resource_provider_id, a.resource_class_id""",
-    many=("ids",),
 )
 _CONSUMERS = """SELECT c.id, c.uuid, c.generation, pr.external_id AS project,
     us.external_id AS user_id, ct.name AS consumer_type,
@@ -89,24 +103,20 @@ _CONSUMERS = """SELECT c.id, c.uuid, c.generation, pr.external_id AS project,
     LEFT JOIN projects pr ON pr.id = c.project_id
     LEFT JOIN users us ON us.id = c.user_id
     LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id"""
-_ALL_CONSUMERS = query(_CONSUMERS, touched_at=DateTime)
-_SOME_CONSUMERS = query(
-    f"{_CONSUMERS} WHERE c.uuid IN :uuids", many=("uuids",), touched_at=DateTime
-)
+_ALL_CONSUMERS = Select(_CONSUMERS, moments=("touched_at",))
+_SOME_CONSUMERS = Select(f"{_CONSUMERS} WHERE c.uuid IN :uuids", moments=("touched_at",))
 _STRAY = """SELECT a.id, a.consumer_id, COALESCE(a.updated_at, a.created_at) AS touched_at
     FROM allocations a LEFT JOIN consumers c ON c.uuid = a.consumer_id WHERE c.id IS NULL"""
-_ALL_STRAY = query(_STRAY, touched_at=DateTime)
-_SOME_STRAY = query(f"{_STRAY} AND a.consumer_id IN :uuids", many=("uuids",), touched_at=DateTime)
-_TRACES = query(
+_ALL_STRAY = Select(_STRAY, moments=("touched_at",))
+_SOME_STRAY = Select(f"{_STRAY} AND a.consumer_id IN :uuids", moments=("touched_at",))
+_TRACES = Select(
     """SELECT j.id, j.at, j.kind, j.subject, j.request_id, j.before, j.after
        FROM moorage_journal j WHERE j.subject IN :uuids ORDER BY j.id""",
-    many=("uuids",),
-    at=DateTime,
+    moments=("at",),
 )
-_NEAR_TRACES = query(
+_NEAR_TRACES = Select(
     """SELECT j.id, j.subject, j.request_id, j.before, j.after
        FROM moorage_journal j WHERE j.id IN :ids""",
-    many=("ids",),
 )
 
 
@@ -131,64 +141,64 @@ class AuditScope:
     providers: frozenset[ProviderId] = frozenset()
 
 
-def load_audited_books(connection: Connection) -> AuditedBooks:
-    """All books, from an open picture or transaction."""
-    pools = _load_pools(connection)
+def _load_all(connection: Connection) -> AuditedBooks:
+    source = _picture(connection)
+    pools = _load_pools(source)
     allocations = _integers(connection, _ALL_ALLOCATIONS, columns=5)
-    stray = list(connection.execute(_ALL_STRAY))
-    consumers, holdings = _hold(allocations, connection.execute(_ALL_CONSUMERS), stray)
-    credited, in_moves = load_open_moves(connection)
+    consumers, holdings = _hold(allocations, source(_ALL_CONSUMERS), list(source(_ALL_STRAY)))
+    credited, in_moves = _load_open_moves(source)
     return AuditedBooks(
-        providers=_providers(connection.execute(_ALL_PROVIDERS), pools),
-        class_names={row.id: row.name for row in connection.execute(_CLASS_NAMES)},
+        providers=_providers(source(_ALL_PROVIDERS), pools),
+        class_names={row.id: row.name for row in source(_CLASS_NAMES)},
         consumers=consumers,
         stocks=_stocks(
-            connection.execute(_ALL_INVENTORIES),
+            source(_ALL_INVENTORIES),
             _integers(connection, _ALL_TOTALS, columns=3),
         ),
         holdings=holdings,
         allocated=add_up(holdings.keys, holdings.used),
         credited=credited,
-        lenders=_load_lenders(connection),
+        lenders=_load_lenders(source),
         in_moves=in_moves,
     )
 
 
-def load_audited_part(connection: Connection, scope: AuditScope) -> AuditedBooks:
+def load_audited_part(tx: Transaction, scope: AuditScope) -> AuditedBooks:
     """The part of the books that says what is the matter with a few consumers or slots.
 
     ``allocated`` is complete for the providers named in the scope only.
     """
-    uuids, pools = sorted(scope.consumers), _load_pools(connection)
-    rows = list(_in_parts(connection, _SOME_ALLOCATIONS, "uuids", uuids))
+    source = _transaction(tx)
+    uuids, pools = sorted(scope.consumers), _load_pools(source)
+    rows = list(_in_parts(source, _SOME_ALLOCATIONS, "uuids", uuids))
     allocations = np.array([tuple(map(int, row)) for row in rows], np.int64).reshape(-1, 5)
     consumers, holdings = _hold(
         allocations,
-        _in_parts(connection, _SOME_CONSUMERS, "uuids", uuids),
-        list(_in_parts(connection, _SOME_STRAY, "uuids", uuids)),
+        _in_parts(source, _SOME_CONSUMERS, "uuids", uuids),
+        list(_in_parts(source, _SOME_STRAY, "uuids", uuids)),
     )
     touched = {int(key) for key in allocations[:, 1]} | scope.providers | pools
-    providers = _load_trees(connection, touched, scope.hosts, pools)
+    providers = _load_trees(source, touched, scope.hosts, pools)
     ids = sorted(providers.keys() | scope.providers)
-    totals = [tuple(map(int, row)) for row in _in_parts(connection, _SOME_TOTALS, "ids", ids)]
-    credited, in_moves = load_open_moves(connection)
+    totals = [tuple(map(int, row)) for row in _in_parts(source, _SOME_TOTALS, "ids", ids)]
+    credited, in_moves = _load_open_moves(source)
     return AuditedBooks(
         providers=providers,
-        class_names={row.id: row.name for row in connection.execute(_CLASS_NAMES)},
+        class_names={row.id: row.name for row in source(_CLASS_NAMES)},
         consumers=consumers,
         stocks=_stocks(
-            _in_parts(connection, _SOME_INVENTORIES, "ids", ids),
+            _in_parts(source, _SOME_INVENTORIES, "ids", ids),
             np.array(totals, np.int64).reshape(-1, 3),
         ),
         holdings=holdings,
-        allocated=_load_sums(connection, scope.providers),
+        allocated=_load_sums(source, scope.providers),
         credited=credited,
-        lenders=_load_lenders(connection),
+        lenders=_load_lenders(source),
         in_moves=in_moves,
     )
 
 
-def load_open_moves(_connection: Connection) -> tuple[Mapping[Slot, int], frozenset[str]]:
+def _load_open_moves(_source: Source) -> tuple[Mapping[Slot, int], frozenset[str]]:
     """What open moves add: credited units by slot, and the consumers that they are about.
 
     There are no tables of moves yet, so there is nothing to load; everything that asks what is
@@ -197,12 +207,16 @@ def load_open_moves(_connection: Connection) -> tuple[Mapping[Slot, int], frozen
     return {}, frozenset()
 
 
-def load_traces(connection: Connection, uuids: Collection[str]) -> dict[str, list[Trace]]:
-    """What the journal says of consumers, oldest first."""
-    rows = list(_in_parts(connection, _TRACES, "uuids", sorted(uuids)))
+def load_traces(tx: Transaction, uuids: Collection[str]) -> dict[str, list[Trace]]:
+    """What the journal says of consumers, oldest first, as a transaction sees it."""
+    return _traces(_transaction(tx), uuids)
+
+
+def _traces(source: Source, uuids: Collection[str]) -> dict[str, list[Trace]]:
+    rows = list(_in_parts(source, _TRACES, "uuids", sorted(uuids)))
     born = [row for row in rows if row.before is None and row.after is not None]
     near = sorted({row.id + by for row in born for by in range(-NEIGHBOURS, NEIGHBOURS + 1)})
-    given = list(_in_parts(connection, _NEAR_TRACES, "ids", near))
+    given = list(_in_parts(source, _NEAR_TRACES, "ids", near))
     traces: dict[str, list[Trace]] = {}
     for row in rows:
         giver = _giver(row, given) if row.before is None and row.after else None
@@ -210,7 +224,7 @@ def load_traces(connection: Connection, uuids: Collection[str]) -> dict[str, lis
     return traces
 
 
-def _giver(row: Row[Any], near: Sequence[Row[Any]]) -> str | None:
+def _giver(row: Any, near: Sequence[Any]) -> str | None:
     """The consumer that the same request emptied of exactly what this one got."""
     got = _decode(row.after).resources
     for other in near:
@@ -222,18 +236,24 @@ def _giver(row: Row[Any], near: Sequence[Row[Any]]) -> str | None:
     return None
 
 
-def _in_parts(
-    connection: Connection, what: TextualSelect, name: str, values: Sequence[Any]
-) -> Iterator[Row[Any]]:
+def _picture(connection: Connection) -> Source:
+    return lambda what, parameters=None: connection.execute(what.read, parameters)
+
+
+def _transaction(tx: Transaction) -> Source:
+    return lambda what, parameters=None: tx.load(what.load, parameters)
+
+
+def _in_parts(source: Source, what: Select, name: str, values: Sequence[Any]) -> Iterator[Any]:
     for first in range(0, len(values), IDS_IN_STATEMENT_MAX):
         some = list(values[first : first + IDS_IN_STATEMENT_MAX])
-        yield from connection.execute(what, {name: some})
+        yield from source(what, {name: some})
 
 
-def _integers(connection: Connection, what: TextualSelect, *, columns: int) -> Units:
+def _integers(connection: Connection, what: Select, *, columns: int) -> Units:
     """All rows of a SELECT of whole numbers, as an array; streamed, as they may be many."""
     options = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE}
-    result = connection.execute(what, execution_options=options)
+    result = connection.execute(what.read, execution_options=options)
     parts = [np.empty((0, columns), np.int64)]
     while rows := result.fetchmany(ROWS_AT_ONCE):
         numbers = np.fromiter(chain.from_iterable(rows), np.int64, columns * len(rows))
@@ -241,28 +261,28 @@ def _integers(connection: Connection, what: TextualSelect, *, columns: int) -> U
     return np.concatenate(parts)
 
 
-def _load_pools(connection: Connection) -> set[int]:
-    return set(connection.execute(_POOLS, {"trait": SHARING_TRAIT}).scalars())
+def _load_pools(source: Source) -> set[int]:
+    return {row[0] for row in source(_POOLS, {"trait": SHARING_TRAIT})}
 
 
-def _load_lenders(connection: Connection) -> dict[ProviderId, list[ProviderId]]:
+def _load_lenders(source: Source) -> dict[ProviderId, list[ProviderId]]:
     lenders: dict[ProviderId, list[ProviderId]] = {}
-    for row in connection.execute(_LENDERS, {"trait": SHARING_TRAIT}):
+    for row in source(_LENDERS, {"trait": SHARING_TRAIT}):
         lenders.setdefault(ProviderId(row[0]), []).append(ProviderId(row[1]))
     return lenders
 
 
 def _load_trees(
-    connection: Connection, ids: Iterable[int], names: Iterable[str], pools: set[int]
+    source: Source, ids: Iterable[int], names: Iterable[str], pools: set[int]
 ) -> dict[ProviderId, AuditedProvider]:
     """The whole trees of some providers."""
-    roots = {row[0] for row in _in_parts(connection, _ROOTS_OF, "ids", sorted(ids))}
-    roots |= {row[0] for row in _in_parts(connection, _ROOTS_NAMED, "names", sorted(names))}
-    return _providers(_in_parts(connection, _PROVIDERS_OF, "ids", sorted(roots)), pools)
+    roots = {row[0] for row in _in_parts(source, _ROOTS_OF, "ids", sorted(ids))}
+    roots |= {row[0] for row in _in_parts(source, _ROOTS_NAMED, "names", sorted(names))}
+    return _providers(_in_parts(source, _PROVIDERS_OF, "ids", sorted(roots)), pools)
 
 
-def _load_sums(connection: Connection, providers: Collection[ProviderId]) -> tuple[Keys, Units]:
-    rows = [tuple(map(int, row)) for row in _in_parts(connection, _SUMS, "ids", sorted(providers))]
+def _load_sums(source: Source, providers: Collection[ProviderId]) -> tuple[Keys, Units]:
+    rows = [tuple(map(int, row)) for row in _in_parts(source, _SUMS, "ids", sorted(providers))]
     sums = np.array(rows, np.int64).reshape(-1, 3)
     return add_up(slot_keys(sums[:, 0], sums[:, 1]), sums[:, 2])
 
@@ -342,9 +362,9 @@ def _place_stray(
 
 def read_audited_books(store: Store) -> AuditedBooks:
     """All books, as of one moment."""
-    return store.read_picture(load_audited_books)
+    return store.read_picture(_load_all)
 
 
 def read_traces(store: Store, uuids: Collection[str]) -> dict[str, list[Trace]]:
     """What the journal says of consumers by now."""
-    return store.read_with(lambda connection: load_traces(connection, uuids)) if uuids else {}
+    return store.read_with(lambda connection: _traces(_picture(connection), uuids))

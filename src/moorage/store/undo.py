@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import DateTime, insert
+from sqlalchemy import DateTime
 
-from moorage.store.sql import LockingQuery, query, statement
+from moorage.store.sql import Load, LockingLoad, Write, query
 from moorage.store.store import Store
-from moorage.store.tables import moorage_undo
 from moorage.store.transaction import Transaction
 
 Row = dict[str, Any]
@@ -76,34 +75,37 @@ class KeptUndo:
 
 
 _COLUMNS = "SELECT u.id, u.at, u.kind, u.subject, u.record, u.undone_at FROM moorage_undo u"
-_ONE = LockingQuery(
-    f"{_COLUMNS} {{hint}} WHERE u.id = :id", index="PRIMARY", at=DateTime, undone_at=DateTime
+_ONE = LockingLoad(
+    f"{_COLUMNS} {{hint}} WHERE u.id = :id", index="PRIMARY", moments=("at", "undone_at")
 )
 _LATEST = query(f"{_COLUMNS} ORDER BY u.id DESC LIMIT :most", at=DateTime, undone_at=DateTime)
-_INSERT = insert(moorage_undo)
-_FILL = statement("UPDATE moorage_undo SET record = :record WHERE id = :id")
-_MARK = statement("UPDATE moorage_undo SET undone_at = :at WHERE id = :id AND undone_at IS NULL")
+_INSERT = Load(
+    """INSERT INTO moorage_undo (at, kind, subject, record, request_id)
+       VALUES (:at, :kind, :subject, '', :request_id)
+       RETURNING id"""
+)
+_FILL = Write("UPDATE moorage_undo SET record = :record WHERE id = :id")
+_MARK = Write("UPDATE moorage_undo SET undone_at = :at WHERE id = :id AND undone_at IS NULL")
 _MOMENT = "moment "
 
 
 def begin_undo(tx: Transaction, *, kind: str, subject: str, request_id: str, at: datetime) -> int:
     """A record still without what was changed; its number is part of what a heal writes."""
-    values = {"kind": kind, "subject": subject, "request_id": request_id, "at": at, "record": ""}
-    key = tx.execute(_INSERT, values).inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    values = {"kind": kind, "subject": subject, "request_id": request_id, "at": at}
+    (row,) = tx.load(_INSERT, values)
+    return int(row.id)
 
 
 def fill_undo(tx: Transaction, undo_id: int, record: UndoRecord) -> None:
     """Write what was changed."""
     packed = msgspec.json.encode(record).decode()
-    tx.write_exactly(_FILL, {"id": undo_id, "record": packed}, rows=1)
+    tx.write(_FILL, {"id": undo_id, "record": packed}, rows=1)
 
 
 def load_undo(tx: Transaction, undo_id: int) -> KeptUndo | None:
     """One record; nobody else takes it before this transaction ends."""
-    row = tx.execute(_ONE.locking(tx), {"id": undo_id}).first()
-    return None if row is None else _kept(row)
+    rows = tx.load(_ONE, {"id": undo_id})
+    return _kept(rows[0]) if rows else None
 
 
 def read_undos(store: Store, *, most: int) -> list[KeptUndo]:
@@ -112,7 +114,7 @@ def read_undos(store: Store, *, most: int) -> list[KeptUndo]:
 
 
 def mark_undone(tx: Transaction, undo_id: int, *, at: datetime) -> None:
-    tx.write_exactly(_MARK, {"id": undo_id, "at": at}, rows=1)
+    tx.write(_MARK, {"id": undo_id, "at": at}, rows=1)
 
 
 def _kept(row: Any) -> KeptUndo:
