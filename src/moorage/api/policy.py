@@ -85,6 +85,7 @@ OWN_RULES: Final = {
     "moorage:claims:show": _ADMIN_OR_SERVICE,
     "moorage:leases:update": _ADMIN_OR_SERVICE,
     "moorage:leases:delete": _ADMIN_OR_SERVICE,
+    "moorage:audit:show": _ADMIN_OR_SERVICE,
 }
 """Every operation of Moorage's own API and its default."""
 

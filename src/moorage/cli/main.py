@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from moorage import __version__
-from moorage.cli import database, demo, policy, serving
+from moorage.cli import audit, database, demo, policy, serving
 from moorage.telemetry.redact import error_told
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app.add_typer(database.app, name="db")
 app.add_typer(policy.app, name="policy")
 app.command("serve")(serving.serve)
 app.command("demo")(demo.demo)
+app.command("audit")(audit.audit)
+app.command("heal")(audit.heal)
+app.command("undo")(audit.undo)
 
 
 @app.command()
@@ -60,9 +63,11 @@ def main() -> None:
 
 def _told(error: Exception) -> str:
     """Our own words about what an operator can mend; of anything else its type and place."""
-    from moorage.serve import OPERATOR_ERRORS  # noqa: PLC0415 - slow to import
+    from moorage.cli.instances_file import InstancesInvalid  # noqa: PLC0415 - slow to import
+    from moorage.cli.nova import NovaUnavailable  # noqa: PLC0415
+    from moorage.serve import OPERATOR_ERRORS  # noqa: PLC0415
 
-    if isinstance(error, OPERATOR_ERRORS):
+    if isinstance(error, (*OPERATOR_ERRORS, InstancesInvalid, NovaUnavailable)):
         return str(error)
     facts = error_told(error)
     causes = "".join(f", from {cause}" for cause in facts.get("causes", ()))

@@ -274,4 +274,26 @@ moorage_leaders = Table(
 )
 """Which process does a job that only one may do; it counts ``beat`` up as long as it lives."""
 
-MOORAGE_TABLES: Final = (moorage_usages, moorage_journal, moorage_leases, moorage_leaders)
+moorage_undo = Table(
+    "moorage_undo",
+    metadata,
+    Column("id", _row_number, primary_key=True),
+    Column("at", _moment, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("record", _long_text, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("undone_at", _moment),
+    Index("moorage_undo_subject_idx", "subject", "id"),
+    sqlite_autoincrement=True,
+    **_MARIADB,
+)
+"""What each heal of the auditor changed: the rows before and after, so that it can be undone."""
+
+MOORAGE_TABLES: Final = (
+    moorage_usages,
+    moorage_journal,
+    moorage_leases,
+    moorage_leaders,
+    moorage_undo,
+)

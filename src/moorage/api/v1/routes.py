@@ -10,6 +10,7 @@ import orjson
 
 from moorage.api.call import Call, Reply
 from moorage.api.routes import Place
+from moorage.api.v1.audit import AUDIT
 from moorage.api.v1.claims import CLAIMS
 from moorage.api.v1.endpoints import Endpoint
 from moorage.api.v1.leases import LEASES
@@ -38,7 +39,7 @@ _OPENAPI: Final = (
     ),
 )
 
-ENDPOINTS: Final = (*VERSION, *_OPENAPI, *CLAIMS, *LEASES)
+ENDPOINTS: Final = (*VERSION, *_OPENAPI, *CLAIMS, *LEASES, *AUDIT)
 
 
 @dataclass(slots=True)

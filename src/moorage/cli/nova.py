@@ -1,0 +1,184 @@
+"""``--nova``: the outside truth as Nova's API tells it, through openstacksdk.
+
+Servers, migrations and hypervisors are listed page by page. A cell that does not answer is missing
+from some lists and shows bare servers in others: hosts that are not listed are unseen, servers in
+the state UNKNOWN too. As lists may also leave out what exists (soft-deleted servers, say), whoever
+would be an orphan is asked for by its uuid, and only a 404 counts.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from moorage.domain.outside import Migration, Outside, Server
+
+SERVERS_MICROVERSION: Final = "2.71"
+"""From 2.47 a server shows its flavor's amounts, from 2.69 those of a silent cell are shown."""
+
+MIGRATIONS_MICROVERSION: Final = "2.59"
+"""The first that shows a migration's uuid, and goes page by page."""
+
+HYPERVISORS_MICROVERSION: Final = "2.53"
+"""The first that shows a hypervisor by the uuid that its provider has."""
+
+PAGE: Final = 1_000
+ASKED_MAX: Final = 5_000
+"""Suspects that are asked for by uuid; the others stay unknown."""
+
+_MIB_A_GIB: Final = 1_024
+_VOLUME_BACKED: Final = ("", None)
+_OVERRIDE: Final = "resources:"
+
+
+class NovaUnavailable(Exception):
+    """Nova cannot be asked; the text says what was asked, and tells no secret."""
+
+
+class NovaTruth:
+    """One cloud's Nova."""
+
+    def __init__(self, connection: Any) -> None:
+        self._compute = connection.compute
+
+    @classmethod
+    def connect(cls, cloud: str | None) -> "NovaTruth":
+        """The cloud of this name in clouds.yaml, or that of the environment's OS_ variables.
+
+        Raises:
+            NovaUnavailable: openstacksdk is not installed, or knows no such cloud.
+        """
+        try:
+            import openstack  # noqa: PLC0415 - only sites that ask Nova need it
+        except ImportError:
+            raise NovaUnavailable("--nova needs openstacksdk (pip install openstacksdk)") from None
+        from openstack import exceptions  # noqa: PLC0415
+
+        try:
+            return cls(openstack.connect(cloud=cloud or os.environ.get("OS_CLOUD")))
+        except exceptions.SDKException as error:
+            raise NovaUnavailable(f"no cloud to ask: {type(error).__name__}") from None
+
+    def read(self) -> Outside:
+        """All that Nova tells by itself.
+
+        Raises:
+            NovaUnavailable: a list could not be read to its end.
+        """
+        # What comes up while the lists are read is younger than this, and so left alone.
+        taken_at = datetime.now(UTC).replace(tzinfo=None)
+        hosts = list(self._pages("/os-hypervisors", "hypervisors", HYPERVISORS_MICROVERSION))
+        # Migrations before servers: one that ends in between shows a server that is settled and
+        # a migration that is still under way, and not the other way round.
+        migrations = list(self._pages("/os-migrations", "migrations", MIGRATIONS_MICROVERSION))
+        servers = list(
+            self._pages("/servers/detail?all_tenants=1", "servers", SERVERS_MICROVERSION)
+        )
+        names = {host["hypervisor_hostname"]: host["id"] for host in hosts}
+        return Outside(
+            taken_at=taken_at,
+            servers={one["id"]: _server(one, names) for one in servers},
+            migrations={one["uuid"]: _migration(one) for one in migrations},
+            hosts=dict.fromkeys([*names, *names.values()]),
+            gone=frozenset(),
+            amounts_exact=False,
+        )
+
+    def ask(self, uuids: Sequence[str]) -> Set[str]:
+        """Those of these consumers that are certainly no servers."""
+        return {uuid for uuid in uuids[:ASKED_MAX] if self._is_gone(uuid)}
+
+    def _is_gone(self, uuid: str) -> bool:
+        from keystoneauth1 import exceptions  # noqa: PLC0415
+
+        try:
+            answer = self._compute.get(f"/servers/{uuid}", microversion=SERVERS_MICROVERSION)
+        except exceptions.ClientException:
+            return False
+        return int(answer.status_code) == NOT_FOUND
+
+    def _pages(self, path: str, what: str, microversion: str) -> Iterator[Mapping[str, Any]]:
+        """The entries of a list, however many pages it has."""
+        joint = "&" if "?" in path else "?"
+        target: str | None = f"{path}{joint}limit={PAGE}"
+        seen: set[str] = set()
+        while target is not None:
+            if target in seen:
+                raise NovaUnavailable(f"Nova's list of {what} goes round in circles")
+            seen.add(target)
+            page = self._page(target, what, microversion)
+            yield from page[what]
+            target = _next(page.get(f"{what}_links", ()), path)
+
+    def _page(self, target: str, what: str, microversion: str) -> Mapping[str, Any]:
+        from keystoneauth1 import exceptions  # noqa: PLC0415
+
+        try:
+            answer = self._compute.get(target, microversion=microversion)
+        except exceptions.ClientException as error:
+            raise NovaUnavailable(
+                f"Nova's list of {what} cannot be read: {type(error).__name__}"
+            ) from None
+        if answer.status_code != OK:
+            raise NovaUnavailable(
+                f"Nova's list of {what} cannot be read: it answered {answer.status_code}"
+            )
+        page: Mapping[str, Any] = answer.json()
+        return page
+
+
+OK: Final = 200
+NOT_FOUND: Final = 404
+
+
+def _next(links: Iterable[Mapping[str, str]], path: str) -> str | None:
+    """Where the next page is; its address is made relative, as proxies may have changed it."""
+    for link in links:
+        if link.get("rel") == "next":
+            _, _, query = link["href"].partition("?")
+            return f"{path.partition('?')[0]}?{query}"
+    return None
+
+
+def _migration(entry: Mapping[str, Any]) -> Migration:
+    return Migration(
+        entry["uuid"], entry["instance_uuid"], entry["migration_type"] or "", entry["status"]
+    )
+
+
+def _server(entry: Mapping[str, Any], hosts: Mapping[str, str]) -> Server:
+    """A server; one of a silent cell has its uuid and little else."""
+    name = entry.get("OS-EXT-SRV-ATTR:hypervisor_hostname")
+    return Server(
+        uuid=entry["id"],
+        host=name and hosts.get(name, name),
+        state=entry["status"],
+        task=entry.get("OS-EXT-STS:task_state"),
+        resources=flavor_resources(entry),
+        project_id=entry.get("tenant_id"),
+        user_id=entry.get("user_id"),
+    )
+
+
+def flavor_resources(entry: Mapping[str, Any]) -> Mapping[str, int] | None:
+    """Units by class that a server's flavor asks for; None where it is not shown.
+
+    Source: Nova's flavor reference. What ports and devices add is not the flavor's, and classes
+    that it does not name are not compared.
+    """
+    flavor = entry.get("flavor")
+    if not isinstance(flavor, Mapping) or "vcpus" not in flavor:
+        return None
+    extra: Mapping[str, str] = flavor.get("extra_specs") or {}
+    root = 0 if entry.get("image") in _VOLUME_BACKED else int(flavor["disk"])
+    swap = -(-int(flavor.get("swap") or 0) // _MIB_A_GIB)
+    cpus = "PCPU" if extra.get("hw:cpu_policy") == "dedicated" else "VCPU"
+    resources = {
+        cpus: int(flavor["vcpus"]),
+        "MEMORY_MB": int(flavor["ram"]),
+        "DISK_GB": root + int(flavor.get("ephemeral") or 0) + swap,
+    }
+    for name, amount in extra.items():
+        if name.startswith(_OVERRIDE) and amount.isdecimal():
+            resources[name.removeprefix(_OVERRIDE)] = int(amount)
+    return resources

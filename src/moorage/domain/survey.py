@@ -1,0 +1,192 @@
+"""A look at all holdings at once: by consumer, by tree, by pool."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from moorage.domain.audited import (
+    AuditedBooks,
+    AuditedConsumer,
+    Flags,
+    Units,
+    key_of,
+    look_up,
+    slot_of,
+)
+from moorage.domain.findings import (
+    AllocationDiff,
+    Confidence,
+    ConsumerDiff,
+    Diff,
+    Finding,
+    HoldingsRemedy,
+    Holds,
+    Kind,
+    Severity,
+    TotalDiff,
+)
+from moorage.domain.ids import ProviderId
+from moorage.domain.ledger import Slot
+
+SEVERITIES: Final[Mapping[Kind, Severity]] = {
+    Kind.TOTAL_WRONG: Severity.ERROR,
+    Kind.TOTAL_MISSING: Severity.ERROR,
+    Kind.TOTAL_EXTRA: Severity.WARNING,
+    Kind.OVER_CAPACITY: Severity.NOTICE,
+    Kind.NO_PROVIDER: Severity.ERROR,
+    Kind.NO_INVENTORY: Severity.WARNING,
+    Kind.NO_CONSUMER: Severity.ERROR,
+    Kind.EMPTY_CONSUMER: Severity.NOTICE,
+    Kind.TWO_TREES: Severity.WARNING,
+    Kind.POOL_DUPLICATE: Severity.WARNING,
+    Kind.HOLD_LEFT: Severity.WARNING,
+    Kind.ORPHAN: Severity.WARNING,
+    Kind.UNSEEN: Severity.NOTICE,
+    Kind.HOLDS_UNPLACED: Severity.WARNING,
+    Kind.HELD_ELSEWHERE: Severity.ERROR,
+    Kind.MISSING: Severity.ERROR,
+    Kind.AMOUNTS_DIFFER: Severity.WARNING,
+}
+"""Errors: the books are wrong about what is free or who holds; warnings: something is held back."""
+
+
+class Survey:
+    """The books of one moment with what their columns say about each consumer."""
+
+    def __init__(self, books: AuditedBooks) -> None:
+        self.books = books
+        self._by_uuid: dict[str, int] | None = None
+        rows = books.holdings
+        self.provider = rows.keys >> 32
+        ids = np.array(sorted(books.providers), dtype=np.int64)
+        roots = np.array([books.providers[ProviderId(int(key))].root for key in ids], np.int64)
+        shares = np.array([books.providers[ProviderId(int(key))].shares for key in ids], np.int64)
+        self.root = look_up(self.provider, ids, roots)
+        """The tree of each row by its root's row id, 0 where the provider is gone."""
+        self.on_pool: Flags = look_up(self.provider, ids, shares) == 1
+        self._order = np.argsort(rows.consumer, kind="stable")
+        self._starts = np.searchsorted(
+            rows.consumer[self._order], np.arange(len(books.consumers) + 1)
+        )
+
+    def rows_of(self, position: int) -> Units:
+        """The rows of one consumer, as places in the columns."""
+        return self._order[self._starts[position] : self._starts[position + 1]]
+
+    def held(self, position: int) -> dict[Slot, int]:
+        """Units by slot that a consumer holds."""
+        held: dict[Slot, int] = {}
+        rows = self.books.holdings
+        for row in self.rows_of(position):
+            slot = slot_of(rows.keys[row])
+            held[slot] = held.get(slot, 0) + int(rows.used[row])
+        return held
+
+    def trees(self, position: int) -> list[ProviderId]:
+        """Roots of the trees, not of pools, that a consumer holds something on."""
+        rows = self.rows_of(position)
+        mine = rows[~self.on_pool[rows] & (self.root[rows] > 0)]
+        return [ProviderId(int(root)) for root in np.unique(self.root[mine])]
+
+    def pools(self, position: int) -> list[ProviderId]:
+        """The pools that a consumer holds something on."""
+        rows = self.rows_of(position)
+        return [ProviderId(int(key)) for key in np.unique(self.provider[rows[self.on_pool[rows]]])]
+
+    def position(self, uuid: str) -> int | None:
+        """Where in the list a consumer is; None: the books do not know it."""
+        if self._by_uuid is None:
+            self._by_uuid = {one.uuid: place for place, one in enumerate(self.books.consumers)}
+        return self._by_uuid.get(uuid)
+
+    def stocked(self, slot: Slot) -> bool:
+        """Whether there is an inventory."""
+        place = self._stock(slot)
+        return place is not None and bool(self.books.stocks.has_inventory[place])
+
+    def total(self, slot: Slot) -> int | None:
+        """The running total of a slot; None: there is no row."""
+        place = self._stock(slot)
+        if place is None or not self.books.stocks.has_total[place]:
+            return None
+        return int(self.books.stocks.total[place])
+
+    def _stock(self, slot: Slot) -> int | None:
+        keys = self.books.stocks.keys
+        key = key_of(slot)
+        place = int(np.searchsorted(keys, key))
+        return place if place < len(keys) and keys[place] == key else None
+
+    def readable(self, held: Mapping[Slot, int]) -> dict[str, dict[str, int]]:
+        """Holdings by provider and class, as people know them."""
+        told: dict[str, dict[str, int]] = {}
+        for slot, amount in sorted(held.items()):
+            place = self.books.place(slot)
+            told.setdefault(place.provider, {})[place.resource_class] = amount
+        return told
+
+    def tree_names(self, roots: Iterable[ProviderId]) -> list[str]:
+        """The roots of trees, by name where they have one."""
+        providers = self.books.providers
+        return [
+            (providers[root].name or providers[root].uuid) if root in providers else f"#{root}"
+            for root in roots
+        ]
+
+    def diff(self, holds: Iterable[Holds]) -> Diff:
+        """What making consumers hold this changes."""
+        consumers: list[ConsumerDiff] = []
+        allocations: list[AllocationDiff] = []
+        moved: dict[Slot, int] = {}
+        for change in holds:
+            position = self.position(change.consumer)
+            before = {} if position is None else self.held(position)
+            fate = "gone" if not change.keeps else "made" if change.generation is None else "kept"
+            consumers.append(ConsumerDiff(change.consumer, change.generation, fate))
+            for slot in sorted({*before, *change.keeps}):
+                was, becomes = before.get(slot, 0), change.keeps.get(slot, 0)
+                if was != becomes:
+                    place = self.books.place(slot)
+                    allocations.append(AllocationDiff(change.consumer, place, was, becomes))
+                    moved[slot] = moved.get(slot, 0) + becomes - was
+        totals = [
+            TotalDiff(self.books.place(slot), total, total + by)
+            for slot, by in sorted(moved.items())
+            if by and (total := self.total(slot)) is not None
+        ]
+        return Diff(tuple(consumers), tuple(allocations), tuple(totals))
+
+    def holds(self, position: int, keeps: Mapping[Slot, int]) -> Holds:
+        """A change of what a consumer holds, from the state it is in."""
+        consumer = self.books.consumers[position]
+        return Holds(consumer.uuid, dict(keeps), consumer.generation)
+
+    def finding(
+        self,
+        kind: Kind,
+        consumer: AuditedConsumer,
+        confidence: Confidence,
+        says: str,
+        *,
+        evidence: Mapping[str, object],
+        holds: Iterable[Holds] = (),
+    ) -> Finding:
+        """A finding about a consumer; one that is not known has no remedy."""
+        changes = tuple(holds) if confidence is not Confidence.UNKNOWN else ()
+        return Finding(
+            kind,
+            consumer.uuid,
+            confidence,
+            SEVERITIES[kind],
+            says,
+            evidence={
+                "project": consumer.project_id,
+                "type": consumer.consumer_type,
+                "changed_at": consumer.touched_at and consumer.touched_at.isoformat(),
+                **evidence,
+            },
+            remedy=HoldingsRemedy(changes) if changes else None,
+            diff=self.diff(changes),
+            consumers=(consumer.uuid, *(one.consumer for one in changes[1:])),
+        )

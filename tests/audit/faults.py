@@ -1,0 +1,269 @@
+"""Every fault that the auditor knows, and how to put it into a database."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from moorage.domain.findings import Confidence, Kind
+from moorage.domain.outside import Outside
+from tests.audit.cloud import FLAVOR, LONG_AGO, ON_HOST, Cloud
+from tests.support.books import new_uuid
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """What the auditor must say of a fault that was put in; ``heals``: it has a remedy."""
+
+    kind: Kind
+    subject: str
+    confidence: Confidence = Confidence.CERTAIN
+    heals: bool = True
+
+
+Fault = Callable[[Cloud], Injected]
+
+
+def total_too_high(cloud: Cloud) -> Injected:
+    host = cloud.hosts[0]
+    cloud.sql(
+        "UPDATE moorage_usages SET used = used + 7 WHERE resource_provider_id = :p"
+        " AND resource_class_id = :c",
+        p=cloud.id_of(host),
+        c=cloud.class_id("MEMORY_MB"),
+    )
+    return Injected(Kind.TOTAL_WRONG, f"{host}/MEMORY_MB")
+
+
+def total_too_low(cloud: Cloud) -> Injected:
+    pool = cloud.pools[0]
+    cloud.sql("UPDATE moorage_usages SET used = 0 WHERE resource_provider_id = :p",
+              p=cloud.id_of(pool))  # fmt: skip
+    return Injected(Kind.TOTAL_WRONG, f"{pool}/DISK_GB")
+
+
+def total_missing(cloud: Cloud) -> Injected:
+    host = cloud.hosts[1]
+    cloud.sql(
+        "DELETE FROM moorage_usages WHERE resource_provider_id = :p AND resource_class_id = :c",
+        p=cloud.id_of(host),
+        c=cloud.class_id("MEMORY_MB"),
+    )
+    return Injected(Kind.TOTAL_MISSING, f"{host}/MEMORY_MB")
+
+
+def total_without_inventory(cloud: Cloud) -> Injected:
+    pool = cloud.pools[1]
+    cloud.sql(
+        "INSERT INTO moorage_usages (resource_provider_id, resource_class_id, used)"
+        " VALUES (:p, :c, 4)",
+        p=cloud.id_of(pool),
+        c=cloud.class_id("VGPU"),
+    )
+    return Injected(Kind.TOTAL_EXTRA, f"{pool}/VGPU")
+
+
+def over_capacity(cloud: Cloud) -> Injected:
+    host = cloud.hosts[0]
+    cloud.sql(
+        "UPDATE inventories SET total = 1 WHERE resource_provider_id = :p"
+        " AND resource_class_id = :c",
+        p=cloud.id_of(host),
+        c=cloud.class_id("VCPU"),
+    )
+    return Injected(Kind.OVER_CAPACITY, f"{host}/VCPU", heals=False)
+
+
+def allocation_without_provider(cloud: Cloud) -> Injected:
+    uuid = cloud.place(1)
+    cloud.sql(
+        "INSERT INTO allocations (resource_provider_id, consumer_id, resource_class_id, used,"
+        " created_at) VALUES (999999, :uuid, 0, 3, :at)",
+        uuid=uuid,
+        at=LONG_AGO,
+    )
+    return Injected(Kind.NO_PROVIDER, uuid)
+
+
+def allocation_without_inventory(cloud: Cloud) -> Injected:
+    uuid = cloud.place(1)
+    cloud.sql(
+        "INSERT INTO allocations (resource_provider_id, consumer_id, resource_class_id, used,"
+        " created_at) VALUES (:p, :uuid, :c, 1, :at)",
+        p=cloud.id_of(cloud.hosts[1]),
+        uuid=uuid,
+        c=cloud.class_id("VGPU"),
+        at=LONG_AGO,
+    )
+    return Injected(Kind.NO_INVENTORY, uuid, Confidence.LIKELY)
+
+
+def allocation_without_consumer(cloud: Cloud) -> Injected:
+    uuid = cloud.place(1)
+    cloud.tell(uuid, 1, project_id="project", user_id="user")
+    cloud.sql("DELETE FROM consumers WHERE uuid = :uuid", uuid=uuid)
+    return Injected(Kind.NO_CONSUMER, uuid)
+
+
+def consumer_without_allocations(cloud: Cloud) -> Injected:
+    uuid = new_uuid()
+    cloud.sql(
+        "INSERT INTO consumers (uuid, project_id, user_id, generation, created_at)"
+        " SELECT :uuid, c.project_id, c.user_id, 3, :at FROM consumers c WHERE c.uuid = :like",
+        uuid=uuid,
+        at=LONG_AGO,
+        like=cloud.keeper,
+    )
+    return Injected(Kind.EMPTY_CONSUMER, uuid)
+
+
+def leftovers_of_an_evacuation(cloud: Cloud) -> Injected:
+    uuid = new_uuid()
+    cloud.hold(uuid, 0, 1)
+    cloud.tell(uuid, 1)
+    return Injected(Kind.TWO_TREES, uuid)
+
+
+def leftovers_on_another_pool(cloud: Cloud) -> Injected:
+    """An evacuation to a host that another pool serves."""
+    uuid = new_uuid()
+    cloud.claim(
+        uuid,
+        {
+            cloud.hosts[0]: dict(ON_HOST),
+            cloud.pools[0]: {"DISK_GB": 20},
+            cloud.hosts[2]: dict(ON_HOST),
+            cloud.pools[1]: {"DISK_GB": 20},
+        },
+    )
+    cloud.tell(uuid, 2)
+    return Injected(Kind.TWO_TREES, uuid)
+
+
+def duplicate_on_a_pool(cloud: Cloud) -> Injected:
+    """A confirmed migration whose hold was never dropped."""
+    server, migration = cloud.place(1), new_uuid()
+    cloud.hold(migration, 0)
+    cloud.tell_migration(migration, server, "confirmed")
+    return Injected(Kind.POOL_DUPLICATE, migration)
+
+
+def hold_without_a_pool(cloud: Cloud) -> Injected:
+    server, migration = cloud.place(2), new_uuid()
+    cloud.hold(migration, 0)
+    cloud.tell_migration(migration, server, "failed")
+    return Injected(Kind.HOLD_LEFT, migration)
+
+
+def revert_that_failed(cloud: Cloud) -> Injected:
+    """The server is back on its source; the migration holds that, the server the destination."""
+    server, migration = new_uuid(), new_uuid()
+    cloud.hold(server, 2)
+    cloud.tell(server, 0)
+    cloud.hold(migration, 0)
+    cloud.tell_migration(migration, server, "error")
+    return Injected(Kind.HOLD_LEFT, migration, Confidence.LIKELY)
+
+
+def revert_that_lost_the_server(cloud: Cloud) -> Injected:
+    """The same, and the destination was given up: the server itself holds nothing."""
+    server, migration = new_uuid(), new_uuid()
+    cloud.tell(server, 0)
+    cloud.hold(migration, 0)
+    cloud.tell_migration(migration, server, "error")
+    return Injected(Kind.HOLD_LEFT, migration, Confidence.LIKELY)
+
+
+def orphan(cloud: Cloud) -> Injected:
+    uuid = new_uuid()
+    cloud.hold(uuid, 0)
+    return Injected(Kind.ORPHAN, uuid)
+
+
+def typed_orphan(cloud: Cloud) -> Injected:
+    uuid = new_uuid()
+    cloud.hold(uuid, 2, consumer_type="INSTANCE")
+    return Injected(Kind.ORPHAN, uuid)
+
+
+def shelved_and_holding(cloud: Cloud) -> Injected:
+    uuid = cloud.place(1)
+    cloud.tell(uuid, None, state="SHELVED_OFFLOADED")
+    return Injected(Kind.HOLDS_UNPLACED, uuid, Confidence.LIKELY)
+
+
+def held_elsewhere(cloud: Cloud) -> Injected:
+    uuid = cloud.place(1)
+    cloud.tell(uuid, 0)
+    return Injected(Kind.HELD_ELSEWHERE, uuid, heals=False)
+
+
+def allocations_missing(cloud: Cloud) -> Injected:
+    uuid = new_uuid()
+    cloud.tell(uuid, 1, project_id="project", user_id="user")
+    return Injected(Kind.MISSING, uuid)
+
+
+def amounts_that_differ(cloud: Cloud) -> Injected:
+    uuid = cloud.place(1)
+    cloud.tell(uuid, 1, resources=FLAVOR | {"VCPU": 4, "DISK_GB": 10})
+    return Injected(Kind.AMOUNTS_DIFFER, uuid)
+
+
+def class_not_held(cloud: Cloud) -> Injected:
+    uuid = new_uuid()
+    cloud.hold(uuid, 0, on_pool={})
+    cloud.tell(uuid, 0)
+    return Injected(Kind.AMOUNTS_DIFFER, uuid)
+
+
+# Those that get in the way of claims come last.
+FAULTS: tuple[Fault, ...] = (
+    allocation_without_provider,
+    allocation_without_consumer,
+    allocation_without_inventory,
+    consumer_without_allocations,
+    leftovers_of_an_evacuation,
+    leftovers_on_another_pool,
+    duplicate_on_a_pool,
+    hold_without_a_pool,
+    revert_that_failed,
+    revert_that_lost_the_server,
+    orphan,
+    typed_orphan,
+    shelved_and_holding,
+    held_elsewhere,
+    allocations_missing,
+    amounts_that_differ,
+    class_not_held,
+    total_too_high,
+    total_too_low,
+    total_missing,
+    total_without_inventory,
+    over_capacity,
+)
+
+ALONE: frozenset[Fault] = frozenset(
+    (
+        total_too_high,
+        total_too_low,
+        total_missing,
+        total_without_inventory,
+        over_capacity,
+        allocation_without_provider,
+        allocation_without_inventory,
+        allocation_without_consumer,
+        consumer_without_allocations,
+    )
+)
+"""Faults that the books show by themselves."""
+
+# What belongs to one fault and is told as two: the failed revert leaves its server elsewhere, or
+# with nothing.
+COMPANIONS: dict[Fault, frozenset[Kind]] = {
+    revert_that_failed: frozenset({Kind.HELD_ELSEWHERE}),
+    revert_that_lost_the_server: frozenset({Kind.MISSING}),
+}
+
+
+def in_a_silent_cell(outside: Outside) -> Outside:
+    """The truth where the hosts' cell did not answer: its hosts are known from elsewhere."""
+    return replace(outside, servers={}, silent_cells=frozenset({"cell1"}))
