@@ -39,8 +39,9 @@ from moorage.telemetry.log import (
     write_event,
     write_warning,
 )
+from moorage.workers.auditor import Auditor
 from moorage.workers.leadership import RUNNER, Leadership, own_identity
-from moorage.workers.runner import Runner
+from moorage.workers.runner import STEPS, Runner, Step
 
 
 class NoAuthExposed(Exception):
@@ -75,7 +76,7 @@ def load_app(configuration: Configuration, *, with_runner: bool = False) -> WSGI
     policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
     application = build_app(services, identity=identity, policy=policy, limits=settings.limits)
     if with_runner and settings.runner_enabled:
-        start_runner(services)
+        start_runner(services, audit_interval_s=settings.audit_interval_s)
     return _behind_middleware(identity.wrap(application), configuration)
 
 
@@ -140,9 +141,14 @@ def build_services(store: Store, settings: Settings) -> Services:
     )
 
 
-def start_runner(services: Services) -> Runner:
+def start_runner(services: Services, *, audit_interval_s: float = 0) -> Runner:
     """Work by the clock from now on, in this process and in those that it forks into."""
-    runner = Runner(services, Leadership(services.store, RUNNER, holder=own_identity))
+    auditor = Auditor(audit_interval_s)
+    runner = Runner(
+        services,
+        Leadership(services.store, RUNNER, holder=own_identity),
+        steps=(*STEPS, Step("audit", auditor.run)),
+    )
     runner.start()
     # A thread does not live on in a child, where a server forks after it has loaded us.
     os.register_at_fork(after_in_child=runner.start)

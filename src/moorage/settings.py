@@ -87,6 +87,8 @@ class Settings:
     incomplete_project_id: str
     incomplete_user_id: str
     runner_enabled: bool
+    audit_interval_s: int
+    """Between two audits of the runner; 0: none."""
     ignored: tuple[str, ...]
     """Notes on options that are set but have no effect here."""
 
@@ -183,6 +185,7 @@ def _settings(options: cfg.ConfigOpts) -> Settings:
         incomplete_project_id=placement.incomplete_consumer_project_id,
         incomplete_user_id=placement.incomplete_consumer_user_id,
         runner_enabled=own.runner,
+        audit_interval_s=own.audit_interval_s,
         ignored=tuple(_ignored(options)),
     )
 
@@ -335,6 +338,13 @@ _MOORAGE_OPTIONS: Final = (
         "runner",
         default=True,
         help="Take part in the work that is done by the clock: leases that end, and the like.",
+    ),
+    cfg.IntOpt(
+        "audit_interval_s",
+        default=86_400,
+        min=0,
+        help="The runner audits the books so often; 0: never. It counts and alerts, and heals"
+        " nothing.",
     ),
     cfg.IntOpt(
         "body_bytes_max",

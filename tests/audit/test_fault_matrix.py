@@ -58,7 +58,9 @@ def check_heal(cloud: Cloud, injected: Injected, finding: Finding) -> None:
     assert found(cloud, injected).remedy == finding.remedy
 
 
-@pytest.mark.parametrize("fault", sorted(ALONE, key=lambda one: one.__name__), ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "fault", sorted(ALONE, key=lambda one: one.__name__), ids=lambda one: one.__name__
+)
 def test_the_books_show_their_own_faults_without_any_truth(cloud: Cloud, fault: Fault) -> None:
     injected = fault(cloud)
     assert cloud.kinds() == {injected.subject: [injected.kind]}

@@ -51,7 +51,9 @@ class NovaTruth:
         try:
             import openstack  # noqa: PLC0415 - only sites that ask Nova need it
         except ImportError:
-            raise NovaUnavailable("--nova needs openstacksdk (pip install openstacksdk)") from None
+            raise NovaUnavailable(
+                "--nova needs openstacksdk: pip install 'moorage[nova]'"
+            ) from None
         from openstack import exceptions  # noqa: PLC0415
 
         try:

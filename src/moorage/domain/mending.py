@@ -44,10 +44,6 @@ class RowPlan:
     changed: Mapping[int, int]
     added: Mapping[Slot, int]
 
-    @property
-    def empty(self) -> bool:
-        return not (self.dropped or self.changed or self.added)
-
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:

@@ -14,6 +14,7 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
     multiprocess,
@@ -46,6 +47,12 @@ _runner_steps = Counter(
     "moorage_runner_steps",
     "Steps of the runner, by their outcome: done (something), idle, or failed.",
     labelnames=("step", "outcome"),
+)
+_audit_findings = Gauge(
+    "moorage_audit_findings",
+    "What the last audit by the clock found.",
+    labelnames=("kind", "confidence"),
+    multiprocess_mode="mostrecent",
 )
 
 
@@ -87,6 +94,11 @@ def alerted(event: str) -> None:
 def runner_step(step: str, outcome: str) -> None:
     """Count one step of the runner."""
     _runner_steps.labels(step, outcome).inc()
+
+
+def audit_found(kind: str, confidence: str, count: int) -> None:
+    """Note how many findings of a kind the last audit had (names from closed sets)."""
+    _audit_findings.labels(kind, confidence).set(count)
 
 
 def render_metrics() -> bytes:
