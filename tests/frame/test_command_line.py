@@ -172,7 +172,7 @@ def test_the_database_is_upgraded_on_demand(tmp_path: Path) -> None:
     assert run("db", "upgrade", **environment).returncode == 0
     status = run("db", "status", **environment)
     assert status.returncode == 0
-    assert "revision of the database: 0002" in status.stdout
+    assert "revision of the database: 0005" in status.stdout
 
 
 def test_a_service_without_its_tables_says_what_to_do(tmp_path: Path) -> None:

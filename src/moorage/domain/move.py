@@ -116,6 +116,9 @@ class MoveRules:
     window_s: int = 600
 
 
+DEFAULT_MOVE_RULES: Final = MoveRules()
+
+
 @dataclass(frozen=True, slots=True)
 class Observer:
     """Who looks at a request for signs of moves: the rules, and what the request says of itself.
