@@ -28,6 +28,10 @@ _OPEN = Load(
        ORDER BY m.id""",
     moments=("created_at",),
 )
+_OPEN_OF = Load(
+    """SELECT m.uuid FROM moorage_moves m WHERE m.open_consumer IN :uuids
+       UNION SELECT m.uuid FROM moorage_moves m WHERE m.open_hold IN :uuids"""
+)
 _SWAPPED_HOLDS = query(
     """SELECT m.uuid, b.resource_provider_id, b.resource_class_id, b.used
        FROM moorage_moves m
@@ -143,6 +147,14 @@ def read_swapped_holds(
         held = holds.setdefault(row.uuid, {})
         held[slot] = held.get(slot, 0) + row.used
     return holds
+
+
+def load_moves_of(tx: Transaction, consumers: Collection[str]) -> list[Move]:
+    """The open moves that some consumers are in, with their credits."""
+    if not consumers:
+        return []
+    some = {"uuids": sorted(consumers)}
+    return load_moves(tx, {row.uuid for row in tx.load(_OPEN_OF, some)})
 
 
 def load_sharing(tx: Transaction, providers: Collection[ProviderId]) -> frozenset[ProviderId]:
