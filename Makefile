@@ -80,8 +80,12 @@ $(VENV)/.keystone: requirements/keystone.txt $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --no-input -r requirements/keystone.txt
 	touch $@
 
-# A fresh environment is filled three times: with what the service needs, with the rest, and with
-# Keystone, of which only what it adds is written down.
+$(VENV)/.nova: requirements/nova.txt $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --no-input -r requirements/nova.txt
+	touch $@
+
+# A fresh environment is filled four times: with what the service needs, with the rest, and with
+# Keystone and Nova, of which only what they add is written down.
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
@@ -95,3 +99,6 @@ lock:
 	build/lock/bin/python -m pip install --quiet --upgrade-strategy only-if-needed ".[test,lint,keystone]"
 	build/lock/bin/python -m pip freeze --all --exclude moorage --exclude pip --exclude wheel \
 	    | grep -vxFf requirements/test.txt > requirements/keystone.txt
+	build/lock/bin/python -m pip install --quiet --upgrade-strategy only-if-needed ".[test,lint,keystone,nova]"
+	build/lock/bin/python -m pip freeze --all --exclude moorage --exclude pip --exclude wheel \
+	    | grep -vxFf requirements/test.txt > requirements/nova.txt

@@ -134,8 +134,8 @@ def build_services(store: Store, settings: Settings) -> Services:
         store=store,
         keeper=Keeper(store),
         sums=ProjectSums(store),
-        claims=ClaimQueue(store, absentee),
-        rules=Rules(absentee=absentee, search=search),
+        claims=ClaimQueue(store, absentee, settings.moves),
+        rules=Rules(absentee=absentee, search=search, moves=settings.moves),
         clock=_utc_now,
         new_random=np.random.default_rng,
     )

@@ -16,6 +16,7 @@ from oslo_middleware import cors, http_proxy_to_wsgi
 
 from moorage.api.limits import Limits
 from moorage.api.policy import register_policy_options
+from moorage.domain.move import MoveRules
 from moorage.store.dialects.urls import driver_url, embedded_url
 from moorage.telemetry.log import LogFormat
 
@@ -83,6 +84,7 @@ class Settings:
     api: ApiSettings
     limits: Limits
     candidates: CandidatesSettings
+    moves: MoveRules
     log: LogSettings
     incomplete_project_id: str
     incomplete_user_id: str
@@ -177,6 +179,7 @@ def _settings(options: cfg.ConfigOpts) -> Settings:
             candidates_max=_unless_negative(placement.max_allocation_candidates),
             breadth_first=placement.allocation_candidates_generation_strategy == "breadth-first",
         ),
+        moves=MoveRules(observe=own.observe_moves, window_s=own.observe_window_s),
         log=LogSettings(
             log_format=LogFormat(own.log_format),
             debug=log.debug,
@@ -356,6 +359,18 @@ _MOORAGE_OPTIONS: Final = (
         "uri_bytes_max", default=Limits().uri_bytes_max, min=1024, help="Path and query together."
     ),
     cfg.IntOpt("request_groups_max", default=Limits().groups_max, min=1),
+    cfg.BoolOpt(
+        "observe_moves",
+        default=MoveRules().observe,
+        help="Make out the moves of clients that know Placement's API only, and count what source"
+        " and destination have in common on a sharing provider once.",
+    ),
+    cfg.IntOpt(
+        "observe_window_s",
+        default=MoveRules().window_s,
+        min=0,
+        help="How long after a swap a claim by a client that sends no request id belongs to it.",
+    ),
 )
 
 _POLICY_OPTIONS: Final = (

@@ -34,6 +34,7 @@ from tests.support.books import (
     open_services,
     open_transaction,
     origin,
+    share,
 )
 from tests.support.databases import DatabaseKind
 from tests.support.ids import new_uuid
@@ -62,13 +63,31 @@ def added_up(services: Services, project: str, user: str | None) -> Sums:
         ),
         {"project": project, "user": user or "", "anyone": int(user is None)},
     )
+    taken_off = services.store.read(
+        text(
+            """SELECT ct.name AS kind, rc.name AS class_name, k.used
+               FROM moorage_credits k
+               JOIN moorage_moves m ON m.uuid = k.move
+               JOIN consumers c ON c.uuid = m.hold
+               JOIN projects p ON p.id = c.project_id
+               JOIN users u ON u.id = c.user_id
+               JOIN resource_classes rc ON rc.id = k.resource_class_id
+               LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
+               WHERE p.external_id = :project AND (u.external_id = :user OR :anyone = 1)"""
+        ),
+        {"project": project, "user": user or "", "anyone": int(user is None)},
+    )
     sums: Sums = {}
     for kind in {row.kind for row in rows}:
         held: dict[str, int] = {}
         mine = [row for row in rows if row.kind == kind]
         for row in mine:
             held[row.class_name] = held.get(row.class_name, 0) + row.used
-        sums[kind] = len({row.uuid for row in mine}), held
+        for row in taken_off:
+            if row.kind == kind:
+                held[row.class_name] -= row.used
+        count = len({row.uuid for row in mine})
+        sums[kind] = count, {name: used for name, used in held.items() if used}
     return sums
 
 
@@ -98,6 +117,7 @@ class Sites(RuleBasedStateMachine):
         self.hosts = [
             add_host(self.there, {name: Inventory(9) for name in self.names}) for _ in range(2)
         ]
+        share(self.there, self.hosts[1])
         self.consumers = [new_uuid() for _ in range(4)]
 
     def _claim(self, place: int, wish: dict[int, dict[int, int]], owner: Any) -> ConsumerClaim:
@@ -137,6 +157,20 @@ class Sites(RuleBasedStateMachine):
     def give_up(self, place: int) -> None:
         try:
             release(self.there, consumer=self.consumers[place], origin=origin())
+        except Refusal:
+            return
+
+    @rule(giver=st.integers(0, 3), taker=st.integers(0, 3))
+    def swap(self, giver: int, taker: int) -> None:
+        """A move begins or is reverted, if the taker is new; its claims are credited."""
+        found = show_allocations(self.here, self.consumers[giver])
+        if found is None or giver == taker:
+            return
+        owner = found.project_id, found.user_id, found.consumer_type
+        held = {host: dict(amounts) for host, (_, amounts) in found.resources.items()}
+        taking = replace(self._claim(taker, {}, owner), resources=held)
+        try:
+            hold(self.there, self._claim(giver, {}, owner), taking)
         except Refusal:
             return
 

@@ -12,7 +12,7 @@ from moorage.candidates.request import SearchRules
 from moorage.coherence.keeper import Keeper
 from moorage.coherence.project_sums import ProjectSums
 from moorage.domain.claim import Absentee, ConsumerClaim
-from moorage.domain.ids import ConsumerUuid, ProviderUuid
+from moorage.domain.ids import SHARING_TRAIT, ConsumerUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.domain.origin import Origin
 from moorage.operations.claim import claim
@@ -20,6 +20,8 @@ from moorage.operations.claim_queue import ClaimQueue
 from moorage.operations.create_provider import create_provider
 from moorage.operations.services import Rules, Services
 from moorage.operations.set_inventories import set_inventories
+from moorage.operations.set_provider_traits import set_provider_traits
+from moorage.operations.show_provider import show_provider
 from moorage.store import migrate
 from moorage.store.dialects import Rows
 from moorage.store.store import Store
@@ -70,6 +72,14 @@ def add_host(services: Services, inventories: Mapping[str, Inventory]) -> Provid
         origin=origin(),
     )
     return ProviderUuid(key)
+
+
+def share(services: Services, provider: str) -> None:
+    """Make a provider one that shares its inventories."""
+    generation = show_provider(services, provider).generation
+    set_provider_traits(
+        services, provider=provider, generation=generation, traits=[SHARING_TRAIT], origin=origin()
+    )
 
 
 def claim_for(
@@ -171,7 +181,10 @@ def find_faults(services: Services) -> Sequence[str]:
             SELECT u.resource_provider_id FROM moorage_usages u WHERE u.used <>
               (SELECT COALESCE(SUM(a.used), 0) FROM allocations a
                WHERE a.resource_provider_id = u.resource_provider_id
-                 AND a.resource_class_id = u.resource_class_id)""",
+                 AND a.resource_class_id = u.resource_class_id) -
+              (SELECT COALESCE(SUM(k.used), 0) FROM moorage_credits k
+               WHERE k.resource_provider_id = u.resource_provider_id
+                 AND k.resource_class_id = u.resource_class_id)""",
         "an inventory has no total": """
             SELECT i.id FROM inventories i WHERE NOT EXISTS
               (SELECT 1 FROM moorage_usages u
@@ -193,6 +206,38 @@ def find_faults(services: Services) -> Sequence[str]:
         "a consumer holds nothing": """
             SELECT c.id FROM consumers c WHERE NOT EXISTS
               (SELECT 1 FROM allocations a WHERE c.uuid = a.consumer_id)""",
+        "a credit is not what both consumers of its move have": """
+            SELECT k.move FROM moorage_credits k
+            LEFT JOIN moorage_moves m ON m.uuid = k.move AND m.credited = 1
+            LEFT JOIN allocations a ON a.consumer_id = m.open_consumer
+              AND a.resource_provider_id = k.resource_provider_id
+              AND a.resource_class_id = k.resource_class_id
+            LEFT JOIN allocations b ON b.consumer_id = m.open_hold
+              AND b.resource_provider_id = k.resource_provider_id
+              AND b.resource_class_id = k.resource_class_id
+            WHERE m.id IS NULL OR k.used <> COALESCE(
+              CASE WHEN a.used < b.used THEN a.used ELSE b.used END, 0)""",
+        "what a credited move has in common on a sharing provider counts twice": """
+            SELECT m.id FROM moorage_moves m
+            JOIN allocations a ON a.consumer_id = m.open_consumer
+            JOIN allocations b ON b.consumer_id = m.open_hold
+              AND b.resource_provider_id = a.resource_provider_id
+              AND b.resource_class_id = a.resource_class_id
+            JOIN resource_provider_traits l ON l.resource_provider_id = a.resource_provider_id
+            JOIN traits n ON n.id = l.trait_id AND n.name = 'MISC_SHARES_VIA_AGGREGATE'
+            WHERE m.credited = 1 AND NOT EXISTS
+              (SELECT 1 FROM moorage_credits k WHERE k.move = m.uuid
+                 AND k.resource_provider_id = a.resource_provider_id
+                 AND k.resource_class_id = a.resource_class_id)""",
+        "an open move has no hold": """
+            SELECT m.id FROM moorage_moves m WHERE m.open_consumer IS NOT NULL AND NOT EXISTS
+              (SELECT 1 FROM allocations a WHERE a.consumer_id = m.open_hold)""",
+        "a move's state is not that of its consumers": """
+            SELECT m.id FROM moorage_moves m WHERE
+              (m.state IN ('swapped', 'claimed')) <> (m.open_consumer IS NOT NULL)
+              OR (m.open_consumer IS NULL) <> (m.open_hold IS NULL)
+              OR (m.state = 'claimed') <> EXISTS
+                 (SELECT 1 FROM allocations a WHERE a.consumer_id = m.open_consumer)""",
         "a root is not its own root": """
             SELECT p.id FROM resource_providers p
             WHERE p.parent_provider_id IS NULL AND p.root_provider_id <> p.id""",

@@ -76,6 +76,10 @@ class CandidatesAnswer:
         self._in_use = np.zeros(len(snapshot), dtype=np.bool_)
         self._candidates: Sequence[Candidate] | None = None
 
+    def shown_in(self, snapshot: Snapshot) -> "CandidatesAnswer":
+        """The same answer, its providers as they are in another snapshot of the same positions."""
+        return CandidatesAnswer(snapshot, self.runs(), nested=self._nested)
+
     def runs(self) -> Iterator[Run]:
         """The candidates, to be read once; reading on finds more of them."""
         for run in self._runs:

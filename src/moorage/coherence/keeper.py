@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,13 +17,22 @@ from moorage.candidates.rows import (
     UsageRow,
 )
 from moorage.candidates.snapshot import Snapshot
+from moorage.coherence.open_moves import OpenMoves
 from moorage.coherence.watermark import Watermark
-from moorage.store.journal import NEWS_MAX, RECOUNT_KIND, News, read_news
+from moorage.domain.ids import MoveUuid
+from moorage.store.journal import (
+    MOVE_KIND_PREFIX,
+    NEWS_MAX,
+    RECOUNT_KIND,
+    News,
+    read_move_news,
+    read_news,
+)
 from moorage.store.pictures import Names, Picture, ProviderRows, read_picture, read_usages
 from moorage.store.sql import UNDATED
 from moorage.store.store import Store
 
-USAGE_KIND_PREFIXES: Final = ("allocation.", "claim.", "lease.")
+USAGE_KIND_PREFIXES: Final = ("allocation.", "claim.", "lease.", MOVE_KIND_PREFIX)
 """Journal rows of these kinds change nothing but usages and generations."""
 
 NAME_KIND_PREFIXES: Final = ("class.", "trait.")
@@ -59,6 +68,11 @@ class Keeper:
         self._look_done = 0
         self._snapshot: Snapshot | None = None
         self._seen = Watermark(0, (), now_s=0.0)
+        self._moves = OpenMoves()
+
+    def moves_begun_with(self, global_request_id: str | None) -> Collection[MoveUuid]:
+        """The open moves that a request with this id began, as of the newest snapshot."""
+        return self._moves.begun_with(global_request_id)
 
     def current(self) -> Snapshot:
         """The providers with all changes that were committed before this call."""
@@ -91,12 +105,13 @@ class Keeper:
     def _load(self) -> Snapshot:
         """All providers, and where in the journal they are."""
 
-        def read(picture: Picture) -> tuple[int, set[int], Snapshot]:
+        def read(picture: Picture) -> tuple[int, set[int], OpenMoves, Snapshot]:
             mark, gaps = picture.mark()
             names = picture.classes(), picture.traits()
-            return mark, gaps, Snapshot.build(rows_from(picture.everyone(), *names))
+            moves = OpenMoves(picture.open_moves())
+            return mark, gaps, moves, Snapshot.build(rows_from(picture.everyone(), *names))
 
-        mark, gaps, snapshot = read_picture(self._store, read)
+        mark, gaps, self._moves, snapshot = read_picture(self._store, read)
         self._seen = Watermark(mark, gaps, now_s=time.monotonic())
         return snapshot
 
@@ -116,6 +131,7 @@ class Keeper:
             ahead.note(numbers, now_s=time.monotonic())
             later = read_news(self._store, mark=ahead.mark, gaps=ahead.gaps)
             if not later:
+                self._follow_moves(news)
                 self._seen.note(numbers, now_s=time.monotonic())
                 return with_usages(snapshot, *told)
             news = [*news, *later]
@@ -144,8 +160,15 @@ class Keeper:
         news, followed = read_picture(self._store, read)
         if followed is None or followed.is_worn:
             return None
+        self._follow_moves(news)
         self._seen.note({item.id for item in news}, now_s=time.monotonic())
         return followed
+
+    def _follow_moves(self, news: Sequence[News]) -> None:
+        """Take in which moves have begun or ended; nothing is read where none has."""
+        numbers = [item.id for item in news if item.kind.startswith(MOVE_KIND_PREFIX)]
+        if numbers:
+            self._moves.follow(read_move_news(self._store, numbers))
 
     def _reaches_back(self, picture: Picture, news: Sequence[News]) -> bool:
         """Whether the journal still has all rows past the mark.

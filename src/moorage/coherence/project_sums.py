@@ -76,9 +76,9 @@ class _Project:
             return False
         if held:
             for group in self._groups_of(holder.user_id, holder.consumer_type):
-                group.consumers += sign
+                group.consumers += 0 if holder.is_credit else sign
                 for name, amount in held.items():
-                    group.used[name] += sign * amount
+                    group.used[name] += -sign * amount if holder.is_credit else sign * amount
         return len(self.by_user) <= self._users_max
 
     def shown(self, user_id: str | None) -> Groups:
@@ -181,7 +181,7 @@ class ProjectSums:
 
     def _enter(self, changes: Sequence[UsageChange]) -> None:
         """Bring all projects up to date; those that cannot be are forgotten."""
-        if len(changes) > CHANGES_MAX or any(change.renames for change in changes):
+        if len(changes) > CHANGES_MAX or any(change.resets for change in changes):
             self._projects.clear()
             return
         self._watermark.note([change.id for change in changes], now_s=self._clock_s())

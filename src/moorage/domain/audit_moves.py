@@ -93,6 +93,8 @@ def find_left_holds(
         migration = None if outside is None else outside.migrations.get(consumer.uuid)
         partner, known_by = _partner(survey, position, owners, migration, traces)
         doubled = {} if partner is None else doubled_slots(survey, position, partner)
+        if consumer.uuid in survey.books.credited_holds:
+            doubled = {}  # both hold it, and it counts once
         hold = Hold(position, partner, known_by, doubled, migration)
         if hold.doubled or hold.over:
             yield _judge(survey, hold, rules, outside)

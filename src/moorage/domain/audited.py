@@ -86,6 +86,7 @@ class AuditedBooks:
         credited: units by slot that hold and claim of open moves have in common.
         lenders: pools by the providers that they lend to, as row ids.
         in_moves: consumers that open moves are about: nobody else's business.
+        credited_holds: holds that have something in common with their movers, counted once.
     """
 
     providers: Mapping[ProviderId, AuditedProvider]
@@ -97,6 +98,7 @@ class AuditedBooks:
     credited: Mapping[Slot, int] = field(default_factory=dict)
     lenders: Mapping[ProviderId, Sequence[ProviderId]] = field(default_factory=dict)
     in_moves: frozenset[str] = frozenset()
+    credited_holds: frozenset[str] = frozenset()
 
     def place(self, slot: Slot) -> Place:
         """A slot as people know it."""

@@ -1,12 +1,14 @@
 """Claims: what consumers ask to hold, and whether they may."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from moorage.domain.ids import ConsumerUuid, Generation, ProviderId, ProviderUuid
 from moorage.domain.inventory import Inventory
-from moorage.domain.ledger import Consumer, Ledger, ProviderStock, Slot
+from moorage.domain.ledger import Consumer, Ledger, MoveChange, ProviderStock, Slot
+from moorage.domain.move import MoveState, Observer
+from moorage.domain.observe import Wish, decide_moves
 from moorage.domain.refusals import (
     CapacityExceeded,
     ConsumerGenerationConflict,
@@ -54,12 +56,18 @@ class ConsumerChange:
 
 
 def decide_claims(
-    ledger: Ledger, claims: Sequence[ConsumerClaim], absentee: Absentee
+    ledger: Ledger,
+    claims: Sequence[ConsumerClaim],
+    absentee: Absentee,
+    observer: Observer | None = None,
 ) -> list[ConsumerChange]:
     """Decide the claims of one request, which all hold or none.
 
     The ledger takes the effects only where nothing is refused.
 
+    Args:
+        observer: whoever looks for moves that begin or are claimed for; None: nobody does. Moves
+            that are open are followed in any case.
     Raises:
         ConsumerGenerationConflict, UnknownAllocationProvider, UnknownResourceClass,
         InventoryMissing, UnitsViolated, CapacityExceeded: in this precedence.
@@ -69,9 +77,15 @@ def decide_claims(
     for claim in claims:
         check_providers(ledger, claim)
     _check_classes(ledger, claims)
-    used = _used_without(ledger, claims)
-    _check_inventories(ledger, claims, used)
-    changes = [_enter(ledger, claim, absentee) for claim in claims]
+    wishes = [_wish(ledger, claim) for claim in claims]
+    moves = decide_moves(ledger, wishes, observer) if ledger.moves or len(claims) > 1 else []
+    _check_inventories(ledger, claims, _room(ledger, claims, moves))
+    changes = [
+        _enter(ledger, claim, wish.held, absentee)
+        for claim, wish in zip(claims, wishes, strict=True)
+    ]
+    for move in moves:
+        ledger.enter_move(move)
     for provider_id in {provider for change in changes for provider in _touched(change)}:
         ledger.bump(provider_id)
     return changes
@@ -82,8 +96,11 @@ def decide_release(ledger: Ledger, consumer: ConsumerUuid) -> ConsumerChange | N
     before = ledger.consumers.get(consumer)
     if before is None or not before.held:
         return None
+    moves = decide_moves(ledger, [Wish(consumer, {})], None)
     _move_usage(ledger, before.held, {})
     del ledger.consumers[consumer]
+    for move in moves:
+        ledger.enter_move(move)
     return ConsumerChange(consumer, before, None)
 
 
@@ -125,19 +142,56 @@ def _check_classes(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> None:
                     raise UnknownResourceClass(name)
 
 
-def _used_without(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> dict[Slot, int]:
-    """What is in use of each slot once the consumers' old holdings are released."""
+def _wish(ledger: Ledger, claim: ConsumerClaim) -> Wish:
+    """A claim by slots; what has no inventory is left out, for it is going to be refused."""
+    held: dict[Slot, int] = {}
+    for provider, resources in claim.resources.items():
+        stock = ledger.providers[provider]
+        for name, amount in resources.items():
+            if name in stock.class_ids:
+                held[(stock.id, stock.class_ids[name])] = amount
+    return Wish(claim.consumer, held, (claim.project_id, claim.user_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What is in use of each slot.
+
+    ``others``: once the request's old holdings are released. ``before``: before the request.
+    """
+
+    others: Mapping[Slot, int]
+    before: Mapping[Slot, int]
+
+
+def _room(ledger: Ledger, claims: Sequence[ConsumerClaim], moves: Sequence[MoveChange]) -> _Room:
     released: Counter[Slot] = Counter()
     for claim in claims:
-        consumer = ledger.consumers.get(claim.consumer)
-        if consumer is not None:
-            released.update(consumer.held)
-    return {slot: used - released[slot] for slot, used in ledger.used.items()}
+        released.update(ledger.held_by(claim.consumer))
+    if moves:
+        # What the claims ask for is added whole, so credits are taken off where the rest is.
+        released.update(_credits(move.after.credits for move in moves))
+        released.subtract(_credits(move.before.credits for move in moves if move.before))
+    others = {slot: used - released[slot] for slot, used in ledger.used.items()}
+    # Who gives all to another hold takes nothing, though credits of the former hold end.
+    ended = _credits(
+        move.before.credits
+        for move in moves
+        if move.before and move.after.state is MoveState.ABANDONED
+    )
+    if not ended:
+        return _Room(others, ledger.used)
+    return _Room(others, {slot: used + ended[slot] for slot, used in ledger.used.items()})
 
 
-def _check_inventories(
-    ledger: Ledger, claims: Sequence[ConsumerClaim], used: dict[Slot, int]
-) -> None:
+def _credits(moves: Iterable[Mapping[Slot, int]]) -> Counter[Slot]:
+    total: Counter[Slot] = Counter()
+    for credited in moves:
+        total.update(credited)
+    return total
+
+
+def _check_inventories(ledger: Ledger, claims: Sequence[ConsumerClaim], room: _Room) -> None:
     _check_some_inventory(ledger, claims)
     asked: Counter[Slot] = Counter()
     for claim in claims:
@@ -153,8 +207,8 @@ def _check_inventories(
                     inventory,
                     provider=provider,
                     resource_class=name,
-                    used_by_others=used[slot] + asked[slot],
-                    used_before=ledger.used[slot],
+                    used_by_others=room.others[slot] + asked[slot],
+                    used_before=room.before[slot],
                     amount=amount,
                 )
                 asked[slot] += amount
@@ -213,14 +267,11 @@ def check_fits(
     raise CapacityExceeded(provider, resource_class, inventory.capacity, used_by_others, amount)
 
 
-def _enter(ledger: Ledger, claim: ConsumerClaim, absentee: Absentee) -> ConsumerChange:
+def _enter(
+    ledger: Ledger, claim: ConsumerClaim, held: Mapping[Slot, int], absentee: Absentee
+) -> ConsumerChange:
     """Enter an accepted claim into the ledger."""
     before = ledger.consumers.get(claim.consumer)
-    held: dict[Slot, int] = {}
-    for provider, resources in claim.resources.items():
-        stock = ledger.providers[provider]
-        for name, amount in resources.items():
-            held[(stock.id, stock.class_ids[name])] = amount
     after = _after(before, claim, held, absentee) if held else None
     _move_usage(ledger, {} if before is None else before.held, held)
     if after is None:

@@ -14,6 +14,9 @@ ConsumerId = NewType("ConsumerId", int)
 ConsumerUuid = NewType("ConsumerUuid", str)
 """Public identifier of a consumer, 36 characters."""
 
+MoveUuid = NewType("MoveUuid", str)
+"""Public identifier of a move, 36 characters."""
+
 ResourceClassId = NewType("ResourceClassId", int)
 TraitId = NewType("TraitId", int)
 AggregateUuid = NewType("AggregateUuid", str)

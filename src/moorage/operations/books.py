@@ -4,19 +4,27 @@ All operations that change allocations (claim, release, reshape) go through here
 are taken in one order: providers by their order, then consumers, then the rest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from moorage.domain.claim import ConsumerChange, ConsumerClaim
-from moorage.domain.ids import ConsumerUuid, ProviderId, ProviderUuid, ResourceClassId
+from moorage.domain.ids import (
+    ConsumerUuid,
+    MoveUuid,
+    ProviderId,
+    ProviderUuid,
+    ResourceClassId,
+)
 from moorage.domain.inventory import Inventory
-from moorage.domain.ledger import Consumer, Ledger, ProviderStock, Slot
+from moorage.domain.ledger import Consumer, Ledger, MoveChange, ProviderStock, Slot
 from moorage.domain.origin import Origin
+from moorage.operations.move_entries import move_entries
 from moorage.store.holdings import load_consumers, write_changes, write_usages
 from moorage.store.inventories import Stock, lock_stock
 from moorage.store.journal import Entry, write_journals
+from moorage.store.moves import MoveRow, load_moves, load_sharing, write_moves
 from moorage.store.names import ensure_parties, keep_classes
 from moorage.store.providers import LockedProvider, bump_generations
 from moorage.store.transaction import Transaction
@@ -32,18 +40,46 @@ class Books:
     class_names: dict[ResourceClassId, str]
     changes: dict[ConsumerUuid, ConsumerChange] = field(default_factory=dict)
     entries: list[tuple[Entry, Origin]] = field(default_factory=list)
+    moves: dict[MoveUuid, MoveRow] = field(default_factory=dict)
 
     def enter(self, changes: Sequence[ConsumerChange], *, kind: str, origin: Origin) -> None:
-        """Note accepted changes; a consumer that the batch changed before keeps its start."""
+        """Note accepted changes and what they mean for moves.
+
+        A consumer that the batch changed before keeps its start, and so does a move.
+        """
+        moved, self.ledger.move_changes = self.ledger.move_changes, []
+        uuids = {
+            consumer: change.after.uuid
+            for change in moved
+            for consumer in (change.after.consumer, change.after.hold)
+        }
         for change in changes:
             if change.before is None and change.after is None:
                 continue
             earlier = self.changes.get(change.consumer)
             start = change.before if earlier is None else earlier.before
             self.changes[change.consumer] = replace(change, before=start)
-            self.entries.append((self._entry(change, kind), origin))
+            entry = self._entry(change, kind, uuids.get(change.consumer))
+            self.entries.append((entry, origin))
+        for move in moved:
+            self._enter_move(move, origin)
 
-    def _entry(self, change: ConsumerChange, kind: str) -> Entry:
+    def _enter_move(self, change: MoveChange, origin: Origin) -> None:
+        after = change.after
+        hold = self.ledger.consumers.get(after.hold)
+        known = self.moves.get(after.uuid)
+        if known is not None:
+            self.moves[after.uuid] = replace(known, after=after)
+        elif change.before is not None:
+            self.moves[after.uuid] = MoveRow(change.before, after)
+        else:
+            assert hold is not None
+            source = self._resources(after.source)
+            self.moves[after.uuid] = MoveRow(None, after, hold.project_id, hold.user_id, source)
+        entries = move_entries(change, hold, self._resources)
+        self.entries.extend((entry, origin) for entry in entries)
+
+    def _entry(self, change: ConsumerChange, kind: str, move: MoveUuid | None) -> Entry:
         before = {} if change.before is None else change.before.held
         after = {} if change.after is None else change.after.held
         providers = tuple(sorted({slot[0] for slot in (*before, *after)}))
@@ -53,25 +89,30 @@ class Books:
             providers,
             self._readable(change.before),
             self._readable(change.after),
+            move,
         )
 
     def _readable(self, consumer: Consumer | None) -> dict[str, Any] | None:
         """A consumer's state as the journal keeps it: uuids and class names, no row ids."""
         if consumer is None:
             return None
-        resources: dict[str, dict[str, int]] = {}
-        for (provider, class_id), amount in consumer.held.items():
-            # A holding that outlived its provider or inventory has no name: its row ids must do.
-            uuid = self.provider_uuids.get(provider, ProviderUuid(f"#{provider}"))
-            name = self.class_names.get(class_id, f"#{class_id}")
-            resources.setdefault(uuid, {})[name] = amount
         return {
-            "resources": resources,
+            "resources": self._resources(consumer.held),
             "project_id": consumer.project_id,
             "user_id": consumer.user_id,
             "generation": consumer.generation,
             "consumer_type": consumer.consumer_type,
         }
+
+    def _resources(self, held: Mapping[Slot, int]) -> dict[str, dict[str, int]]:
+        """Amounts by provider uuid and class name."""
+        resources: dict[str, dict[str, int]] = {}
+        for (provider, class_id), amount in held.items():
+            # A holding that outlived its provider or inventory has no name: its row ids must do.
+            uuid = self.provider_uuids.get(provider, ProviderUuid(f"#{provider}"))
+            name = self.class_names.get(class_id, f"#{class_id}")
+            resources.setdefault(uuid, {})[name] = amount
+        return resources
 
 
 def load_books(
@@ -87,22 +128,56 @@ def load_books(
         consumers: further consumers whose allocations are going to change.
         providers: further providers whose inventories are going to change.
     """
-    found, held_on = load_consumers(tx, {claim.consumer for claim in claims} | set(consumers))
+    found = load_consumers(tx, {claim.consumer for claim in claims} | set(consumers))
     asked_of = {provider for claim in claims for provider in claim.resources}
-    locked, stock = lock_stock(tx, sorted(asked_of | held_on | set(providers)))
+    locked, stock = lock_stock(tx, sorted(asked_of | found.providers | set(providers)))
     used = {(item.provider_id, item.class_id): item.used for item in stock}
     ledger = Ledger(
-        consumers=found,
+        consumers=found.by_uuid,
         providers=_stocks(locked, stock),
         used=dict(used),
         known_classes=_known_classes(tx, claims, stock),
     )
+    if found.moves or may_swap(found.by_uuid, claims):
+        _add_moves(tx, ledger, found.moves, locked)
     return Books(
         ledger=ledger,
         used_at_load=used,
         provider_uuids={provider.id: uuid for uuid, provider in locked.items()},
         class_names={item.class_id: item.class_name for item in stock},
     )
+
+
+def may_swap(consumers: Mapping[ConsumerUuid, Consumer], claims: Sequence[ConsumerClaim]) -> bool:
+    """Whether these claims, of one request or more, may begin a move and then claim for it."""
+    return any(not claim.resources and claim.consumer in consumers for claim in claims) and any(
+        claim.resources and claim.consumer not in consumers for claim in claims
+    )
+
+
+def _add_moves(
+    tx: Transaction,
+    ledger: Ledger,
+    moves: Collection[MoveUuid],
+    locked: Mapping[ProviderUuid, LockedProvider],
+) -> None:
+    """Add open moves to a ledger, with the other consumer of each.
+
+    What both have in common is on providers that are locked by now, whichever of them changes: so
+    the sums stay true. That the other consumer stays as it is seen here, its move's generation
+    guards.
+    """
+    open_moves = load_moves(tx, moves)
+    others = {
+        consumer
+        for move in open_moves
+        for consumer in (move.consumer, move.hold)
+        if consumer not in ledger.consumers
+    }
+    ledger.consumers.update(load_consumers(tx, others).by_uuid)
+    for move in open_moves:
+        ledger.moves[move.consumer] = ledger.moves[move.hold] = move
+    ledger.sharing = load_sharing(tx, [provider.id for provider in locked.values()])
 
 
 def _stocks(
@@ -150,6 +225,7 @@ def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:
         at=at,
     )
     write_changes(tx, changes, parties, at=at)
+    write_moves(tx, list(books.moves.values()), at=at)
     write_usages(
         tx,
         {

@@ -59,7 +59,7 @@ def take_lease(tx: Transaction, consumer: str) -> Lease:
     lease = lock_lease(tx, consumer)
     if lease is None:
         raise UnknownLease(consumer)
-    held, _ = load_consumers(tx, [lease.consumer])
+    held = load_consumers(tx, [lease.consumer]).by_uuid
     made = load_made_claims(tx, held)
     if not is_in_force(lease, held.get(lease.consumer), made.get(lease.consumer)):
         raise UnknownLease(consumer)

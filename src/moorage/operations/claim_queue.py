@@ -6,6 +6,7 @@ transaction and answers for everyone. A batch of one costs what a single claim c
 
 import contextlib
 import threading
+import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from datetime import datetime
 from typing import Final
 
 from moorage.domain.claim import Absentee, ConsumerChange, ConsumerClaim, decide_claims
+from moorage.domain.ids import MoveUuid
 from moorage.domain.ledger import Ledger
+from moorage.domain.move import DEFAULT_MOVE_RULES, MoveRules, Observer
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import (
     CapacityExceeded,
@@ -80,6 +83,7 @@ class ClaimQueue:
 
     store: Store
     absentee: Absentee
+    moves: MoveRules = DEFAULT_MOVE_RULES
     _waiting: deque[_Ticket] = field(default_factory=deque)
     _lead: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,7 +114,8 @@ class ClaimQueue:
 
     def _serve(self, batch: list[_Ticket]) -> None:
         try:
-            outcomes = write_claims(self.store, [ticket.request for ticket in batch], self.absentee)
+            requests = [ticket.request for ticket in batch]
+            outcomes = write_claims(self.store, requests, self.absentee, self.moves)
         except BaseException as error:  # noqa: BLE001 - every waiting request must be answered
             if len(batch) > 1 and isinstance(error, Exception):
                 # One request's fault must not become its neighbours': each has its own try.
@@ -123,7 +128,12 @@ class ClaimQueue:
             ticket.answered = True
 
 
-def write_claims(store: Store, requests: list[ClaimRequest], absentee: Absentee) -> list[Outcome]:
+def write_claims(
+    store: Store,
+    requests: list[ClaimRequest],
+    absentee: Absentee,
+    moves: MoveRules = DEFAULT_MOVE_RULES,
+) -> list[Outcome]:
     """Decide and write several requests in one transaction; a refusal concerns only its own."""
     claims = [claim for request in requests for way in request.ways for claim in way]
 
@@ -132,8 +142,9 @@ def write_claims(store: Store, requests: list[ClaimRequest], absentee: Absentee)
         outcomes: list[Outcome] = []
         leases: list[Lease] = []
         for request in requests:
+            observer = observer_of(request.origin, moves)
             try:
-                accepted = decide_ways(books.ledger, request.ways, absentee)
+                accepted = decide_ways(books.ledger, request.ways, absentee, observer)
             except Refusal as refusal:
                 outcomes.append(refusal)
                 continue
@@ -151,7 +162,10 @@ def write_claims(store: Store, requests: list[ClaimRequest], absentee: Absentee)
 
 
 def decide_ways(
-    ledger: Ledger, ways: Sequence[Sequence[ConsumerClaim]], absentee: Absentee
+    ledger: Ledger,
+    ways: Sequence[Sequence[ConsumerClaim]],
+    absentee: Absentee,
+    observer: Observer,
 ) -> Accepted:
     """Decide the claims of one request in the first way that has room.
 
@@ -160,8 +174,8 @@ def decide_ways(
     """
     for number, claims in enumerate(ways[:-1]):
         with contextlib.suppress(*NO_ROOM):
-            return Accepted(number, decide_claims(ledger, claims, absentee))
-    return Accepted(len(ways) - 1, decide_claims(ledger, ways[-1], absentee))
+            return Accepted(number, decide_claims(ledger, claims, absentee, observer))
+    return Accepted(len(ways) - 1, decide_claims(ledger, ways[-1], absentee, observer))
 
 
 def leases_of(request: ClaimRequest, accepted: Accepted) -> Iterator[Lease]:
@@ -173,3 +187,13 @@ def leases_of(request: ClaimRequest, accepted: Accepted) -> Iterator[Lease]:
         if change.after is not None:
             generation = change.after.generation
             yield Lease(change.consumer, generation, until, origin.request_id, origin.at)
+
+
+def observer_of(origin: Origin, rules: MoveRules) -> Observer:
+    """Who looks at a request for signs of moves."""
+    return Observer(rules, origin.global_request_id, origin.at, new_move_uuid)
+
+
+def new_move_uuid() -> MoveUuid:
+    """A name for a move that begins."""
+    return MoveUuid(str(uuid.uuid4()))

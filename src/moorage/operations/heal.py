@@ -14,6 +14,7 @@ from moorage.domain.origin import Origin
 from moorage.domain.outside import Outside
 from moorage.domain.survey import Survey
 from moorage.operations.audit import AGE_GUARD_S, judge, judge_totals
+from moorage.operations.end_moves import end_moves
 from moorage.operations.services import Services
 from moorage.store.audit import AuditScope, load_audited_part, load_traces
 from moorage.store.dialects import StaleView
@@ -187,6 +188,7 @@ class _HoldingsHeal:
     def apply(self, remedy: HoldingsRemedy) -> UndoRecord:
         """Change the consumers and let the running totals follow."""
         tx, uuids = self._tx, [one.consumer for one in remedy.holds]
+        end_moves(tx, uuids, readable=self._survey.readable, origin=self._origin)
         rows, held = load_raw_consumers(tx, uuids), load_raw_allocations(tx, uuids)
         moved = self._moved(remedy, held)
         totals = self._check_room(moved)

@@ -10,6 +10,7 @@ from moorage.candidates.request import SearchRules
 from moorage.coherence.keeper import Keeper
 from moorage.coherence.project_sums import ProjectSums
 from moorage.domain.claim import Absentee
+from moorage.domain.move import DEFAULT_MOVE_RULES, MoveRules
 from moorage.operations.claim_queue import ClaimQueue
 from moorage.store.store import Store
 
@@ -20,6 +21,7 @@ class Rules:
 
     absentee: Absentee
     search: SearchRules
+    moves: MoveRules = DEFAULT_MOVE_RULES
 
 
 @dataclass(frozen=True, slots=True)

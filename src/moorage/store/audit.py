@@ -1,6 +1,7 @@
 """The rows that an audit goes by, all of one moment."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,7 +23,7 @@ from moorage.domain.audited import (
     add_up,
     slot_keys,
 )
-from moorage.domain.ids import SHARING_TRAIT, ProviderId
+from moorage.domain.ids import SHARING_TRAIT, ProviderId, ResourceClassId
 from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Slot
 from moorage.store.sql import Load, query
@@ -96,6 +97,10 @@ _SUMS = Select(
        FROM allocations a WHERE a.resource_provider_id IN :ids
        GROUP BY a.resource_provider_id, a.resource_class_id""",
 )
+_CREDITS = Select(
+    """SELECT k.resource_provider_id, k.resource_class_id, k.used, m.hold
+       FROM moorage_credits k JOIN moorage_moves m ON m.uuid = k.move"""
+)
 _CONSUMERS = """SELECT c.id, c.uuid, c.generation, pr.external_id AS project,
     us.external_id AS user_id, ct.name AS consumer_type,
     COALESCE(c.updated_at, c.created_at) AS touched_at
@@ -116,7 +121,8 @@ _TRACES = Select(
 )
 _NEAR_TRACES = Select(
     """SELECT j.id, j.subject, j.request_id, j.before, j.after
-       FROM moorage_journal j WHERE j.id IN :ids""",
+       FROM moorage_journal j
+       WHERE j.id IN :ids AND j.kind LIKE 'allocation.%' AND j.kind <> 'allocation.credit'""",
 )
 
 
@@ -146,7 +152,7 @@ def _load_all(connection: Connection) -> AuditedBooks:
     pools = _load_pools(source)
     allocations = _integers(connection, _ALL_ALLOCATIONS, columns=5)
     consumers, holdings = _hold(allocations, source(_ALL_CONSUMERS), list(source(_ALL_STRAY)))
-    credited, in_moves = _load_open_moves(source)
+    credited, credited_holds = _load_credits(source)
     return AuditedBooks(
         providers=_providers(source(_ALL_PROVIDERS), pools),
         class_names={row.id: row.name for row in source(_CLASS_NAMES)},
@@ -159,7 +165,7 @@ def _load_all(connection: Connection) -> AuditedBooks:
         allocated=add_up(holdings.keys, holdings.used),
         credited=credited,
         lenders=_load_lenders(source),
-        in_moves=in_moves,
+        credited_holds=credited_holds,
     )
 
 
@@ -181,7 +187,7 @@ def load_audited_part(tx: Transaction, scope: AuditScope) -> AuditedBooks:
     providers = _load_trees(source, touched, scope.hosts, pools)
     ids = sorted(providers.keys() | scope.providers)
     totals = [tuple(map(int, row)) for row in _in_parts(source, _SOME_TOTALS, "ids", ids)]
-    credited, in_moves = _load_open_moves(source)
+    credited, credited_holds = _load_credits(source)
     return AuditedBooks(
         providers=providers,
         class_names={row.id: row.name for row in source(_CLASS_NAMES)},
@@ -194,17 +200,23 @@ def load_audited_part(tx: Transaction, scope: AuditScope) -> AuditedBooks:
         allocated=_load_sums(source, scope.providers),
         credited=credited,
         lenders=_load_lenders(source),
-        in_moves=in_moves,
+        credited_holds=credited_holds,
     )
 
 
-def _load_open_moves(_source: Source) -> tuple[Mapping[Slot, int], frozenset[str]]:
-    """What open moves add: credited units by slot, and the consumers that they are about.
+def _load_credits(source: Source) -> tuple[Mapping[Slot, int], frozenset[str]]:
+    """Credited units by slot, and the holds of the moves that have them.
 
-    There are no tables of moves yet, so there is nothing to load; everything that asks what is
-    credited or in a move asks here.
+    That a move was observed and is open does not say that its owner still lives: whether its
+    consumers hold what they should is judged as anyone's is.
     """
-    return {}, frozenset()
+    credited: Counter[Slot] = Counter()
+    holds = set()
+    for row in source(_CREDITS):
+        slot = ProviderId(row.resource_provider_id), ResourceClassId(row.resource_class_id)
+        credited[slot] += int(row.used)
+        holds.add(row.hold)
+    return credited, frozenset(holds)
 
 
 def load_traces(tx: Transaction, uuids: Collection[str]) -> dict[str, list[Trace]]:

@@ -1,12 +1,19 @@
 """Rows of consumers and of their allocations."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from moorage.domain.claim import ConsumerChange
 from moorage.domain.consumer import ConsumerAllocations
-from moorage.domain.ids import ConsumerId, ConsumerUuid, Generation, ProviderUuid
+from moorage.domain.ids import (
+    ConsumerId,
+    ConsumerUuid,
+    Generation,
+    MoveUuid,
+    ProviderUuid,
+)
 from moorage.domain.ledger import Consumer, Slot
 from moorage.store.names import Parties
 from moorage.store.sql import UNDATED, Insert, Load, RowsUpdate, Write, moment
@@ -28,9 +35,11 @@ _OF_CONSUMER: Final = """
     ORDER BY a.id
 """
 _LOAD = Load(
-    """SELECT c.id, c.uuid, c.generation, pr.external_id AS project, us.external_id AS user_id,
-              ct.name AS consumer_type, a.resource_provider_id, a.resource_class_id, a.used,
-              p.uuid AS provider
+    # Each column has one source: what two tables of different collations have cannot be united.
+    """SELECT c.id AS id, c.uuid, c.generation, pr.external_id AS project,
+              us.external_id AS user_id, ct.name AS consumer_type, a.id AS allocation,
+              a.resource_provider_id, a.resource_class_id, a.used, p.uuid AS provider,
+              NULL AS move
        FROM consumers c
        JOIN projects pr ON pr.id = c.project_id
        JOIN users us ON us.id = c.user_id
@@ -38,7 +47,13 @@ _LOAD = Load(
        LEFT JOIN allocations a ON a.consumer_id = c.uuid
        LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
        WHERE c.uuid IN :uuids
-       ORDER BY c.id, a.id"""
+       UNION ALL
+       SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid
+       FROM moorage_moves m WHERE m.open_consumer IN :uuids
+       UNION ALL
+       SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid
+       FROM moorage_moves m WHERE m.open_hold IN :uuids
+       ORDER BY id, allocation"""
 )
 _DELETE_ALLOCATIONS = Write("DELETE FROM allocations WHERE consumer_id IN :uuids")
 _DELETE_CONSUMERS = Write("DELETE FROM consumers WHERE id IN :ids")
@@ -98,24 +113,37 @@ def read_consumer(store: Store, consumer: str) -> ConsumerAllocations | None:
     )
 
 
-def load_consumers(
-    tx: Transaction, uuids: Iterable[ConsumerUuid]
-) -> tuple[dict[ConsumerUuid, Consumer], set[ProviderUuid]]:
-    """The consumers that exist, and the uuids of the providers on which they hold something.
+@dataclass(frozen=True, slots=True)
+class LoadedConsumers:
+    """The consumers that exist, the providers they hold something on, their open moves."""
+
+    by_uuid: dict[ConsumerUuid, Consumer]
+    providers: set[ProviderUuid]
+    moves: set[MoveUuid]
+
+
+def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedConsumers:
+    """What some consumers hold, and in which open moves they are, as mover or as hold.
 
     Nothing is locked: whoever changes a consumer's allocations changes its row too, and
-    ``write_changes`` finds that out by the generation.
+    ``write_changes`` finds that out by the generation. A consumer may be in a move without being
+    there itself: it has given all it held to its hold.
     """
     wanted = sorted(uuids)
     if not wanted:
-        return {}, set()
+        return LoadedConsumers({}, set(), set())
     rows_by_uuid: dict[ConsumerUuid, list[Any]] = {}
     providers: set[ProviderUuid] = set()
+    moves: set[MoveUuid] = set()
     for row in tx.load(_LOAD, {"uuids": wanted}):
+        if row.move is not None:
+            moves.add(row.move)
+            continue
         rows_by_uuid.setdefault(row.uuid, []).append(row)
         if row.provider is not None:
             providers.add(row.provider)
-    return {uuid: _consumer(rows) for uuid, rows in rows_by_uuid.items()}, providers
+    found = {uuid: _consumer(rows) for uuid, rows in rows_by_uuid.items()}
+    return LoadedConsumers(found, providers, moves)
 
 
 def _consumer(rows: Sequence[Any]) -> Consumer:

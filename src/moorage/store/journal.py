@@ -1,20 +1,27 @@
 """The journal: one row for each change, written in the change's own transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, DateTime
 
-from moorage.domain.ids import ProviderId
+from moorage.domain.ids import MoveUuid, ProviderId
 from moorage.domain.origin import Origin
 from moorage.store.sql import Insert, query
 from moorage.store.store import Store
 from moorage.store.tables import moorage_journal
 from moorage.store.transaction import Transaction
+
+CREDIT_KIND: Final = "allocation.credit"
+"""What is taken off the sum of what some owner's consumers hold has changed."""
+
+MOVE_KIND_PREFIX: Final = "move."
+MOVE_BEGIN_KIND: Final = "move.begin"
+MOVE_END_KINDS: Final = ("move.confirm", "move.revert", "move.abandon")
 
 RECOUNT_KIND: Final = "usages.recount"
 """All running totals may have changed: no list of providers says which."""
@@ -35,6 +42,7 @@ _INSERT = Insert(
         "global_request_id",
         "project_id",
         "user_id",
+        "move",
     ),
 )
 NEWS_MAX: Final = 20_000
@@ -43,6 +51,9 @@ NEWS_MAX: Final = 20_000
 LATEST_AT_ONCE: Final = 50_000
 """Rows that a new reader takes together while it looks for numbers that are not there yet."""
 
+NUMBERS_MAX: Final = 1_000
+"""Row numbers that one statement names; drivers have limits."""
+
 # As one column: some drivers take longer over a column's description than over its values.
 _COLUMNS: Final = ("id", "kind", "providers")
 _LEAN_NEWS: Final = "SELECT {row} FROM moorage_journal WHERE id > ?{late} ORDER BY id LIMIT {limit}"
@@ -50,6 +61,11 @@ _NEWS = query(
     f"""SELECT j.id, j.kind, j.providers FROM moorage_journal j
        WHERE j.id > :mark OR j.id IN :gaps ORDER BY j.id LIMIT {NEWS_MAX}""",
     many=("gaps",),
+)
+_MOVE_NEWS = query(
+    """SELECT j.kind, j.move, j.global_request_id FROM moorage_journal j
+       WHERE j.id IN :numbers AND j.move IS NOT NULL ORDER BY j.id""",
+    many=("numbers",),
 )
 _LATEST = query(
     """SELECT j.id, j.at FROM moorage_journal j
@@ -65,7 +81,8 @@ _encode = msgspec.json.Encoder().encode
 class Entry:
     """One change: what kind, of what, on which providers, from what to what.
 
-    ``before`` and ``after`` are values that JSON can hold, None where there was or is nothing.
+    ``before`` and ``after`` are values that JSON can hold, None where there was or is nothing;
+    ``move`` is the move that it belongs to.
     """
 
     kind: str
@@ -73,6 +90,7 @@ class Entry:
     providers: tuple[ProviderId, ...]
     before: Any = None
     after: Any = None
+    move: MoveUuid | None = None
 
 
 def write_journal(tx: Transaction, entries: Iterable[Entry], origin: Origin) -> None:
@@ -97,6 +115,7 @@ def _row(entry: Entry, origin: Origin) -> dict[str, Any]:
         "global_request_id": origin.global_request_id,
         "project_id": origin.project_id,
         "user_id": origin.user_id,
+        "move": entry.move,
     }
 
 
@@ -128,6 +147,25 @@ def _lean_news(row: str, late: str) -> str:
 def _news(row: str) -> News:
     number, kind, providers = row.split(" ")
     return News(int(number), kind, _decode_ids(providers))
+
+
+class MoveNews(NamedTuple):
+    """A journal row about a move, as far as it tells when the move begins and ends."""
+
+    kind: str
+    move: MoveUuid
+    global_request_id: str | None
+
+
+def read_move_news(store: Store, numbers: Collection[int]) -> list[MoveNews]:
+    """The rows about moves with these numbers, in the order of their numbers."""
+    found: list[MoveNews] = []
+    ordered = sorted(numbers)
+    for first in range(0, len(ordered), NUMBERS_MAX):
+        some = {"numbers": ordered[first : first + NUMBERS_MAX]}
+        rows = store.read(_MOVE_NEWS, some)
+        found.extend(MoveNews(row.kind, row.move, row.global_request_id) for row in rows)
+    return found
 
 
 def load_news(connection: Connection, *, mark: int, gaps: Iterable[int]) -> list[News]:

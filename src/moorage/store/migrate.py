@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from moorage.domain.ids import SHARING_TRAIT
 from moorage.domain.origin import Origin
 from moorage.store.dialects import Trouble, trouble_of
 from moorage.store.journal import RECOUNT_KIND, Entry, write_journal
@@ -170,11 +171,53 @@ def check_adoptable(connection: Connection) -> None:
 _DROP_TOTALS = Write("DELETE FROM moorage_usages")
 _COUNT_TOTALS = Write(
     """INSERT INTO moorage_usages (resource_provider_id, resource_class_id, used)
-       SELECT i.resource_provider_id, i.resource_class_id, COALESCE(SUM(a.used), 0)
+       SELECT i.resource_provider_id, i.resource_class_id,
+              COALESCE(SUM(a.used), 0) - COALESCE(MAX(k.used), 0)
        FROM inventories i
        LEFT JOIN allocations a ON a.resource_provider_id = i.resource_provider_id
                               AND a.resource_class_id = i.resource_class_id
+       LEFT JOIN (SELECT resource_provider_id, resource_class_id, SUM(used) AS used
+                  FROM moorage_credits GROUP BY resource_provider_id, resource_class_id) k
+              ON k.resource_provider_id = i.resource_provider_id
+             AND k.resource_class_id = i.resource_class_id
        GROUP BY i.resource_provider_id, i.resource_class_id"""
+)
+# Another service that wrote allocations knew nothing of moves: what is left of them is made true.
+_MEND_MOVES = (
+    Write(
+        """UPDATE moorage_moves
+           SET state = 'abandoned', credited = 0, generation = generation + 1,
+               open_consumer = NULL, open_hold = NULL, updated_at = :at
+           WHERE open_hold IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM allocations a WHERE a.consumer_id = open_hold)"""
+    ),
+    Write(
+        """UPDATE moorage_moves
+           SET state = 'swapped', credited = 0, generation = generation + 1, updated_at = :at
+           WHERE state = 'claimed'
+             AND NOT EXISTS (SELECT 1 FROM allocations a WHERE a.consumer_id = open_consumer)"""
+    ),
+    Write(
+        """UPDATE moorage_moves
+           SET state = 'claimed', generation = generation + 1, updated_at = :at
+           WHERE state = 'swapped'
+             AND EXISTS (SELECT 1 FROM allocations a WHERE a.consumer_id = open_consumer)"""
+    ),
+)
+_DROP_CREDITS = Write("DELETE FROM moorage_credits")
+_COUNT_CREDITS = Write(
+    """INSERT INTO moorage_credits (move, resource_provider_id, resource_class_id, used)
+       SELECT m.uuid, a.resource_provider_id, a.resource_class_id,
+              MIN(CASE WHEN a.used < b.used THEN a.used ELSE b.used END)
+       FROM moorage_moves m
+       JOIN allocations a ON a.consumer_id = m.open_consumer
+       JOIN allocations b ON b.consumer_id = m.open_hold
+                         AND b.resource_provider_id = a.resource_provider_id
+                         AND b.resource_class_id = a.resource_class_id
+       JOIN resource_provider_traits l ON l.resource_provider_id = a.resource_provider_id
+       JOIN traits n ON n.id = l.trait_id AND n.name = :sharing
+       WHERE m.credited = 1
+       GROUP BY m.uuid, a.resource_provider_id, a.resource_class_id"""
 )
 _LOCK_ALL = LockingLoad("SELECT p.id FROM resource_providers p ORDER BY p.id", index="")
 
@@ -184,7 +227,7 @@ _ADD_CLASSES = Insert(resource_classes, ("id", "name", "created_at"))
 
 
 def recount(store: Store, *, at: datetime) -> None:
-    """Make the running totals the sums of the allocations, whoever wrote those.
+    """Make the running totals and credits what the allocations say, whoever wrote those.
 
     Safe while the service runs: it waits for all claims, and all processes hear of it.
     """
@@ -192,6 +235,10 @@ def recount(store: Store, *, at: datetime) -> None:
 
     def attempt(tx: Transaction) -> None:
         tx.load(_LOCK_ALL)
+        for mend in _MEND_MOVES:
+            tx.write(mend, {"at": at})
+        tx.write(_DROP_CREDITS)
+        tx.write(_COUNT_CREDITS, {"sharing": SHARING_TRAIT})
         tx.write(_DROP_TOTALS)
         tx.write(_COUNT_TOTALS)
         write_journal(tx, [Entry(RECOUNT_KIND, "usages", ())], origin)

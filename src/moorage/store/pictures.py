@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, DateTime, TextualSelect
 
+from moorage.domain.ids import MoveUuid
 from moorage.store.dialects import Dialect
 from moorage.store.journal import News, load_mark, load_news, load_oldest
 from moorage.store.sql import moment, query
@@ -70,6 +71,10 @@ _LEAN_USAGES: Final = """SELECT p.id, COALESCE(p.generation, 0),
        COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used
   FROM resource_providers p LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
  WHERE p.id IN ({marks})"""
+_OPEN_MOVES = query(
+    """SELECT m.uuid, m.global_request_id FROM moorage_moves m
+       WHERE m.open_hold IS NOT NULL AND m.global_request_id IS NOT NULL ORDER BY m.id"""
+)
 _CLASSES = query(
     "SELECT n.id, n.name, COALESCE(n.updated_at, n.created_at) AS modified_at"
     " FROM resource_classes n",
@@ -157,6 +162,10 @@ class Picture:
     def usages_of(self, providers: Collection[int]) -> tuple[Rows, Rows]:
         """What claims change: the running totals of some providers, and their generations."""
         return self._of(_USAGES.some, providers), self._of(_GENERATIONS, providers)
+
+    def open_moves(self) -> Iterator[tuple[MoveUuid, str]]:
+        """The open moves that were begun with a global request id, and that id; oldest first."""
+        return ((row[0], row[1]) for row in self._all(_OPEN_MOVES))
 
     def classes(self) -> Names:
         """Every resource class."""

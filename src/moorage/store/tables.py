@@ -220,9 +220,10 @@ moorage_usages = Table(
     Column("used", BigInteger, nullable=False),
     **_MARIADB,
 )
-"""Running totals: ``used`` is the sum of the allocations, kept in each change's transaction.
+"""Running totals: ``used`` is the sum of the allocations less that of the credits.
 
-There is a row for each inventory, and none where the inventory is gone.
+Kept in each change's transaction. There is a row for each inventory, and none where the inventory
+is gone.
 """
 
 moorage_journal = Table(
@@ -290,10 +291,62 @@ moorage_undo = Table(
 )
 """What each heal of the auditor changed: the rows before and after, so that it can be undone."""
 
+moorage_moves = Table(
+    "moorage_moves",
+    metadata,
+    Column("id", _row_number, primary_key=True),
+    Column("uuid", String(36), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("consumer", String(36), nullable=False),
+    Column("hold", String(36), nullable=False),
+    Column("open_consumer", String(36)),
+    Column("open_hold", String(36)),
+    Column("credited", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("global_request_id", String(64)),
+    Column("project_id", String(255)),
+    Column("user_id", String(255)),
+    Column("source", _long_text),
+    Column("created_at", _moment, nullable=False),
+    Column("updated_at", _moment, nullable=False),
+    UniqueConstraint("uuid", name="uniq_moorage_moves0uuid"),
+    UniqueConstraint("open_consumer", name="uniq_moorage_moves0open_consumer"),
+    UniqueConstraint("open_hold", name="uniq_moorage_moves0open_hold"),
+    Index("moorage_moves_consumer_idx", "consumer", "id"),
+    Index("moorage_moves_hold_idx", "hold", "id"),
+    Index("moorage_moves_state_idx", "state", "id"),
+    sqlite_autoincrement=True,
+    **_MARIADB,
+)
+"""Moves, open and over; ``open_consumer`` and ``open_hold`` are empty once a move is over.
+
+So a consumer is in one open move at most, whichever process asks.
+"""
+
+moorage_credits = Table(
+    "moorage_credits",
+    metadata,
+    Column("move", String(36), primary_key=True),
+    Column("resource_provider_id", Integer, primary_key=True, autoincrement=False),
+    Column("resource_class_id", Integer, primary_key=True, autoincrement=False),
+    Column("used", BigInteger, nullable=False),
+    Index(
+        "moorage_credits_provider_class_used_idx",
+        "resource_provider_id",
+        "resource_class_id",
+        "used",
+    ),
+    **_MARIADB,
+)
+"""What both consumers of an open move hold on a sharing provider, and what counts once."""
+
 MOORAGE_TABLES: Final = (
     moorage_usages,
     moorage_journal,
     moorage_leases,
     moorage_leaders,
     moorage_undo,
+    moorage_moves,
+    moorage_credits,
 )

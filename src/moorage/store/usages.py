@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row
 
-from moorage.store.journal import load_mark
+from moorage.store.journal import RECOUNT_KIND, load_mark
 from moorage.store.sql import query
 from moorage.store.store import Store
 
@@ -40,6 +40,17 @@ _SUMS = query(
     ) held
     LEFT JOIN users us ON us.id = held.user_id
     LEFT JOIN consumer_types ct ON ct.id = held.consumer_type_id
+    UNION ALL
+    SELECT pr.external_id AS project, us.external_id AS user_id, ct.name AS consumer_type,
+           rc.name AS class_name, -k.used, 0 AS consumers
+    FROM projects pr
+    JOIN consumers c ON c.project_id = pr.id
+    JOIN moorage_moves m ON m.open_hold = c.uuid
+    JOIN moorage_credits k ON k.move = m.uuid
+    JOIN resource_classes rc ON rc.id = k.resource_class_id
+    LEFT JOIN users us ON us.id = c.user_id
+    LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
+    WHERE pr.external_id = :project
     """
 )
 _CHANGES = """
@@ -53,16 +64,20 @@ _LEAN_CHANGES: Final = """
     WHERE j.id > ?{late} ORDER BY j.id LIMIT {most}
 """
 _ALLOCATION_KIND = "allocation."
-_RENAME_KIND = "class.rename"
+_RESETTING_KINDS = ("class.rename", RECOUNT_KIND)
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A consumer as the journal tells of it: whose it is, and what it holds."""
+    """A consumer as the journal tells of it: whose it is, and what it holds.
+
+    ``is_credit``: no consumer, but what a move takes off what its hold is seen to hold.
+    """
 
     resources: dict[str, dict[str, int]]
     project_id: str
     user_id: str
     consumer_type: str | None = None
+    is_credit: bool = False
 
 
 _decode = msgspec.json.Decoder(Holder).decode
@@ -89,13 +104,13 @@ class UsageChange:
     """A journal row as far as sums care.
 
     ``before`` and ``after`` are None where there was or is no consumer, and in rows that change
-    none. ``renames``: a class has another name from here on.
+    none. ``resets``: a class has another name from here on, or all has been counted anew.
     """
 
     id: int
     before: Holder | None = None
     after: Holder | None = None
-    renames: bool = False
+    resets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +166,7 @@ def _changes(rows: Iterable[Sequence[Any]]) -> Iterator[UsageChange]:
         if kind.startswith(_ALLOCATION_KIND):
             yield UsageChange(number, before and _decode(before), after and _decode(after))
         else:
-            yield UsageChange(number, renames=kind == _RENAME_KIND)
+            yield UsageChange(number, resets=kind in _RESETTING_KINDS)
 
 
 def _usage(row: Row[Any]) -> UsageRow:

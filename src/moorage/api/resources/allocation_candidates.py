@@ -293,6 +293,8 @@ def _check_conflicts(groups: Mapping[str, RequestGroup]) -> None:
 def handle_find_candidates(call: Call) -> Reply:
     """Every way to serve the request, up to its limit."""
     request = read_search(call.query_text, call.contract, call.limits)
-    answer = find_candidates(call.services, request)
+    answer = find_candidates(
+        call.services, request, global_request_id=call.origin.global_request_id
+    )
     asked = frozenset(name for group in request.groups for name, _ in group.resources)
     return Reply(200, render_answer(answer, call.contract, asked), call.modified_now())

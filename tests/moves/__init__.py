@@ -1,0 +1,1 @@
+"""Moves: what both consumers of one hold on shared pools counts once."""

@@ -1,0 +1,82 @@
+"""What the auditor makes of observed moves: credits are no faults, and a hold left over is one."""
+
+from dataclasses import replace
+
+import pytest
+
+from moorage.domain.claim import ConsumerClaim
+from moorage.domain.findings import Kind
+from moorage.domain.ids import ConsumerUuid
+from moorage.operations.claim import claim
+from moorage.operations.services import Services
+from moorage.operations.show_allocations import show_allocations
+from moorage.operations.show_usages import show_usages
+from moorage.operations.sum_usages import sum_usages
+from tests.audit.cloud import FLAVOR, LONG_AGO, ON_HOST, ON_POOL, Cloud
+from tests.support.books import find_faults, new_uuid, origin
+
+
+@pytest.fixture
+def cloud(services: Services) -> Cloud:
+    return Cloud(services)
+
+
+def held_by(cloud: Cloud, consumer: str) -> dict[str, dict[str, int]]:
+    found = show_allocations(cloud.services, consumer)
+    return {} if found is None else {u: dict(held) for u, (_, held) in found.resources.items()}
+
+
+def move(cloud: Cloud) -> tuple[str, str]:
+    """A server that is about to be confirmed on the second host; it and its migration."""
+    server, migration = cloud.place(0), new_uuid()
+    asked = replace(origin(), at=LONG_AGO, global_request_id="req-1")
+    source = {cloud.hosts[0]: ON_HOST, cloud.pools[0]: ON_POOL}
+    destination = {cloud.hosts[1]: ON_HOST, cloud.pools[0]: ON_POOL}
+    for wanted in (
+        {server: {}, migration: source},
+        {server: destination},
+    ):
+        claims = [
+            ConsumerClaim(ConsumerUuid(uuid), held, "project", "user", False, None, "MIGRATION")
+            for uuid, held in wanted.items()
+        ]
+        claim(cloud.services, claims, asked)
+    cloud.tell(server, 1)
+    return server, migration
+
+
+def pool_use(cloud: Cloud) -> int:
+    return show_usages(cloud.services, cloud.pools[0])[1]["DISK_GB"]
+
+
+def project_use(cloud: Cloud) -> int:
+    return sum_usages(cloud.services, project_id="project", user_id=None)["DISK_GB"]
+
+
+@pytest.mark.parametrize("state", ["finished", "confirmed"])
+def test_what_a_move_has_in_common_is_neither_a_wrong_total_nor_a_duplicate(
+    cloud: Cloud, state: str
+) -> None:
+    _, migration = move(cloud)
+    assert pool_use(cloud) == 2 * FLAVOR["DISK_GB"]
+    cloud.tell_migration(migration, cloud.keeper, state)
+    kinds = {kind for found in cloud.kinds().values() for kind in found}
+    assert not kinds & {Kind.TOTAL_WRONG, Kind.POOL_DUPLICATE}
+
+
+def test_a_hold_that_was_left_over_is_healed_and_its_credits_end(cloud: Cloud) -> None:
+    server, migration = move(cloud)
+    cloud.tell_migration(migration, server, "confirmed")
+    held = held_by(cloud, migration)
+    assert project_use(cloud) == 2 * FLAVOR["DISK_GB"]
+    finding = cloud.only(cloud.outside())
+    assert (finding.kind, finding.subject) == (Kind.HOLD_LEFT, migration)
+    healed = cloud.heal(finding, cloud.outside())
+    assert held_by(cloud, migration) == {}
+    assert (pool_use(cloud), project_use(cloud)) == (40, 40)
+    assert find_faults(cloud.services) == []
+    cloud.undo(healed.undo_id)
+    assert held_by(cloud, migration) == held
+    # The move is over: what was put back counts in full.
+    assert (pool_use(cloud), project_use(cloud)) == (60, 60)
+    assert find_faults(cloud.services) == []
