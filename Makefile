@@ -99,6 +99,6 @@ lock:
 	build/lock/bin/python -m pip install --quiet --upgrade-strategy only-if-needed ".[test,lint,keystone]"
 	build/lock/bin/python -m pip freeze --all --exclude moorage --exclude pip --exclude wheel \
 	    | grep -vxFf requirements/test.txt > requirements/keystone.txt
-	build/lock/bin/python -m pip install --quiet --upgrade-strategy only-if-needed ".[test,lint,keystone,nova]"
+	build/lock/bin/python -m pip install --quiet --upgrade-strategy only-if-needed ".[test,lint,keystone,nova-client]"
 	build/lock/bin/python -m pip freeze --all --exclude moorage --exclude pip --exclude wheel \
 	    | grep -vxFf requirements/test.txt > requirements/nova.txt

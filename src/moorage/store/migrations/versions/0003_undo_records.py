@@ -4,7 +4,7 @@ import sqlalchemy as sa
 import sqlalchemy.dialects.mysql
 from alembic import op
 
-revision = "0004"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
