@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moorage.candidates.eligible import rooms_at
 from moorage.candidates.explain import explain, roots_found
 from moorage.candidates.gang import Gang, Placement, Placements, Relation, find_alternates
 from moorage.candidates.options import Option, Preference, find_options, loads_of
@@ -84,9 +85,10 @@ def test_destinations_bind_the_root_and_nothing_else(
     trees = frozenset(map(ProviderUuid, named))
     bound = replace(request, **({"trees_avoided": trees} if avoided else {"trees_used": trees}))
     try:
-        everything = roots_found(snapshot, request, None)
+        explain(snapshot, request)
     except Refusal:
-        return
+        return  # a name does not exist
+    everything = roots_found(snapshot, request, None)
     known = [at for uuid in named if (at := snapshot.positions.get(uuid)) is not None]
     inside = np.isin(np.arange(len(snapshot)), snapshot.roots[known])
     allowed = everything & (~inside if avoided else inside)
@@ -124,6 +126,12 @@ def test_packing_takes_the_fullest_root_first_and_spreading_the_emptiest() -> No
     assert roots_of(options_of(snapshot, ONE_VCPU, Preference.PACK)) == [3, 0, 2, 4]
     assert roots_of(options_of(snapshot, ONE_VCPU, Preference.SPREAD)) == [4, 2, 0, 3]
     assert sorted(roots_of(options_of(snapshot, ONE_VCPU, Preference.RANDOM))) == [0, 2, 3, 4]
+
+
+def test_a_provider_that_is_over_full_has_no_room_and_no_less() -> None:
+    snapshot = hosts(9, 3, 8)
+    everyone = np.arange(len(snapshot), dtype=np.int32)
+    assert rooms_at(snapshot, snapshot.class_ids["VCPU"], everyone).tolist() == [0, 5, 0]
 
 
 def test_equally_full_roots_are_packed_in_order_and_spread_at_random() -> None:
@@ -196,10 +204,12 @@ def test_a_gang_is_placed_if_and_only_if_there_is_a_place(
         snapshot, gang_of(first, second, relation=relation, preference=preference), random()
     )
     try:
-        every = [all_around(snapshot, request) for request in (first, second)]
-        found: Placement | None = next(iter(placements), None)
+        for request in (first, second):
+            explain(snapshot, request)
     except Refusal:
-        return
+        return  # a name does not exist
+    every = [all_around(snapshot, request) for request in (first, second)]
+    found: Placement | None = next(iter(placements), None)
     pairs = itertools.islice(itertools.product(*every), 4_000)
     possible = any(
         stands(relation, [one.root for one in pair]) and fits(snapshot, pair) for pair in pairs

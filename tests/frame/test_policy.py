@@ -9,6 +9,7 @@ from oslo_config import cfg
 from moorage.api.identity import Caller
 from moorage.api.policy import (
     DECISION_AGE_S_MAX,
+    OWN_RULES,
     PLACEMENT_RULES,
     Policy,
     PolicyDenied,
@@ -126,6 +127,13 @@ def test_every_rule_decides_as_upstreams(*, new_defaults: bool) -> None:
             assert ours.allows(caller, name, "blue") == upstream.authorize(
                 name, target, credentials
             ), (caller, name)
+
+
+def test_our_own_api_is_for_admins_and_services(legacy: Policy, secure: Policy) -> None:
+    for rule in OWN_RULES:
+        for site in (legacy, secure):
+            allowed = [site.allows(one, rule) for one in (ADMIN, SERVICE, READER, NOBODY, SYSTEM)]
+            assert allowed == [True, True, False, False, False], rule
 
 
 def test_a_denial_carries_the_operation(secure: Policy) -> None:

@@ -118,7 +118,7 @@ class Eligible:
 
 
 def rooms_at(snapshot: Snapshot, class_id: ResourceClassId, providers: IndexArray) -> AmountArray:
-    """The most units that one consumer could take of each provider; 0 without the class.
+    """The most units that one consumer could take of each provider; 0 without room or class.
 
     ``providers``: positions in any shape of array.
     """
@@ -130,5 +130,6 @@ def rooms_at(snapshot: Snapshot, class_id: ResourceClassId, providers: IndexArra
         if stock is not None:
             rows, found = stock.rows_of(offsets)
             free = stock.capacities[rows] - stock.used[rows]
-            rooms[places[inside][found]] = np.minimum(free, stock.max_units[rows])
+            # What is over-full has no room; the search reckons with what there is.
+            rooms[places[inside][found]] = np.maximum(np.minimum(free, stock.max_units[rows]), 0)
     return rooms.reshape(providers.shape)
