@@ -12,6 +12,7 @@ from typing import Any
 from moorage.domain.claim import ConsumerChange, ConsumerClaim
 from moorage.domain.ids import (
     ConsumerUuid,
+    Generation,
     MoveUuid,
     ProviderId,
     ProviderUuid,
@@ -21,7 +22,13 @@ from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Consumer, Ledger, MoveChange, ProviderStock, Slot
 from moorage.domain.origin import Origin
 from moorage.operations.move_entries import move_entries
-from moorage.store.holdings import load_consumers, write_changes, write_usages
+from moorage.store.dialects import StaleView
+from moorage.store.holdings import (
+    load_consumers,
+    load_generations,
+    write_changes,
+    write_usages,
+)
 from moorage.store.inventories import Stock, lock_stock
 from moorage.store.journal import Entry, write_journals
 from moorage.store.moves import MoveRow, load_moves, load_sharing, write_moves
@@ -36,6 +43,7 @@ class Books:
 
     ledger: Ledger
     used_at_load: Mapping[Slot, int]
+    generations_at_load: Mapping[ConsumerUuid, Generation]
     provider_uuids: Mapping[ProviderId, ProviderUuid]
     class_names: dict[ResourceClassId, str]
     changes: dict[ConsumerUuid, ConsumerChange] = field(default_factory=dict)
@@ -143,6 +151,7 @@ def load_books(
     return Books(
         ledger=ledger,
         used_at_load=used,
+        generations_at_load={uuid: held.generation for uuid, held in found.by_uuid.items()},
         provider_uuids={provider.id: uuid for uuid, provider in locked.items()},
         class_names={item.class_id: item.class_name for item in stock},
     )
@@ -207,6 +216,26 @@ def _known_classes(
     asked = {name for claim in claims for held in claim.resources.values() for name in held}
     stocked = {item.class_name for item in stock}
     return frozenset(stocked | keep_classes(tx, sorted(asked - stocked)).keys())
+
+
+def check_still_true(tx: Transaction, books: Books, claims: Iterable[ConsumerClaim]) -> None:
+    """See, before a claim is refused for want of room, that nobody came in between.
+
+    Consumers are loaded before the locks are taken, and totals after. One that grew meanwhile
+    would count twice: in the totals, and in what its claim asks for instead. (What is accepted on
+    such a view is found out when it is written.)
+
+    Raises:
+        StaleView: a consumer changed after it was loaded.
+    """
+    consumers = {claim.consumer for claim in claims}
+    loaded = {
+        uuid: generation
+        for uuid, generation in books.generations_at_load.items()
+        if uuid in consumers
+    }
+    if load_generations(tx, consumers) != loaded:
+        raise StaleView
 
 
 def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:

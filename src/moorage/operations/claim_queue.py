@@ -25,7 +25,7 @@ from moorage.domain.refusals import (
     UnitsViolated,
     UnknownAllocationProvider,
 )
-from moorage.operations.books import load_books, write_books
+from moorage.operations.books import check_still_true, load_books, write_books
 from moorage.store.journal import Entry
 from moorage.store.leases import Lease, write_leases
 from moorage.store.store import Store
@@ -146,6 +146,8 @@ def write_claims(
             try:
                 accepted = decide_ways(books.ledger, request.ways, absentee, observer)
             except Refusal as refusal:
+                if isinstance(refusal, CapacityExceeded):
+                    check_still_true(tx, books, request.claims)
                 outcomes.append(refusal)
                 continue
             books.enter(accepted.changes, kind="allocation.set", origin=request.origin)

@@ -4,8 +4,9 @@ from dataclasses import asdict
 
 from moorage.domain.ids import ResourceClassId
 from moorage.domain.origin import Origin
+from moorage.domain.refusals import CapacityExceeded
 from moorage.domain.reshape import Reshape, ReshapePlan, decide_reshape
-from moorage.operations.books import Books, load_books, write_books
+from moorage.operations.books import Books, check_still_true, load_books, write_books
 from moorage.operations.services import Services
 from moorage.store.inventories import (
     delete_inventory_rows,
@@ -30,7 +31,11 @@ def reshape(services: Services, request: Reshape, origin: Origin) -> None:
         books = load_books(tx, request.claims, providers=request.inventories)
         class_ids = _class_ids(tx, request)
         books.class_names.update({key: name for name, key in class_ids.items()})
-        plan = decide_reshape(books.ledger, request, class_ids, services.rules.absentee)
+        try:
+            plan = decide_reshape(books.ledger, request, class_ids, services.rules.absentee)
+        except CapacityExceeded:
+            check_still_true(tx, books, request.claims)
+            raise
         _enter(books, request, plan, origin)
         insert_inventories(tx, plan.added, at=origin.at)
         update_inventories(tx, plan.changed, at=origin.at)

@@ -55,6 +55,7 @@ _LOAD = Load(
        FROM moorage_moves m WHERE m.open_hold IN :uuids
        ORDER BY id, allocation"""
 )
+_GENERATIONS = Load("SELECT c.uuid, c.generation FROM consumers c WHERE c.uuid IN :uuids")
 _DELETE_ALLOCATIONS = Write("DELETE FROM allocations WHERE consumer_id IN :uuids")
 _DELETE_CONSUMERS = Write("DELETE FROM consumers WHERE id IN :ids")
 _INSERT_ALLOCATIONS = Insert(
@@ -144,6 +145,14 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
             providers.add(row.provider)
     found = {uuid: _consumer(rows) for uuid, rows in rows_by_uuid.items()}
     return LoadedConsumers(found, providers, moves)
+
+
+def load_generations(
+    tx: Transaction, uuids: Iterable[ConsumerUuid]
+) -> dict[ConsumerUuid, Generation]:
+    """The generations of those of these consumers that exist."""
+    rows = tx.load(_GENERATIONS, {"uuids": sorted(uuids)})
+    return {ConsumerUuid(row.uuid): Generation(row.generation) for row in rows}
 
 
 def _consumer(rows: Sequence[Any]) -> Consumer:
