@@ -360,3 +360,44 @@ def test_an_explanation_counts_what_each_constraint_takes_away_in_order() -> Non
         ("free", "VCPU:4", 1, 0),
         ("together", "all groups at once", 0, 0),
     ]
+
+
+def test_a_trait_that_nobody_has_is_named_where_a_pool_may_serve_too() -> None:
+    aggregate = frozenset(AGGREGATES[:1])
+    forest = [
+        Node(inventories={"VCPU": Inventory(8)}, aggregates=aggregate),
+        Node(
+            inventories={"VCPU": Inventory(8)}, aggregates=aggregate, traits=frozenset({"CUSTOM_A"})
+        ),
+        Node(
+            inventories={"DISK_GB": Inventory(8)},
+            aggregates=aggregate,
+            traits=frozenset({SHARING_TRAIT}),
+        ),
+    ]
+    required = (frozenset({"CUSTOM_A"}), frozenset({"CUSTOM_B"}))
+    group = RequestGroup("", (("VCPU", 4), ("DISK_GB", 4)), required_traits=required)
+    steps = explain(snapshot_of(forest), CandidatesRequest((group,))).steps
+    assert [(step.asked, step.left) for step in steps if step.constraint == "required"] == [
+        ("CUSTOM_A", 1),
+        ("CUSTOM_B", 0),
+    ]
+
+
+def test_the_tree_of_a_group_without_resources_takes_nothing_away() -> None:
+    forest = [
+        Node(inventories={"VCPU": Inventory(8)}, traits=frozenset({"CUSTOM_A"})),
+        Node(),
+    ]
+    groups = (
+        RequestGroup("_1", (("VCPU", 1),)),
+        RequestGroup(
+            "_2",
+            required_traits=(frozenset({"CUSTOM_A"}),),
+            in_tree=ProviderUuid(uuid_of(1)),
+        ),
+    )
+    request = CandidatesRequest(groups, same_subtrees=(frozenset({"_1", "_2"}),))
+    explanation = explain(snapshot_of(forest), request)
+    assert explanation.left == 1
+    assert "in_tree" not in {step.constraint for step in explanation.steps}

@@ -101,6 +101,8 @@ class _Count:
         snapshot = self._snapshot
         bound = _tree_of(snapshot, group)
         spread = not stands_alone(snapshot, group)
+        useful = np.zeros_like(snapshot.alive)
+        useful_lent = np.zeros_like(snapshot.alive)
         for classes in ([one] for one in group.resources) if spread else (list(group.resources),):
             own = snapshot.alive.copy()
             lent = snapshot.alive.copy()
@@ -117,6 +119,20 @@ class _Count:
                 own &= passing
                 lent &= passing
                 self.note(name, group.suffix, asked, self._served(own, lent))
+            useful |= own
+            useful_lent |= lent
+        if spread:
+            # Any of those that serve a part of the group may have the trait.
+            for asked, having in self._required(group):
+                passing = self._served(useful & having, useful_lent & having)
+                self.note("required", group.suffix, asked, passing)
+
+    def _required(self, group: RequestGroup) -> Iterator[tuple[str, Mask]]:
+        """For each set of traits of which one is required: its names, and who has one."""
+        snapshot = self._snapshot
+        for any_of in group.required_traits:
+            table = covering(snapshot.traits, [snapshot.trait_labels(any_of)])
+            yield ",".join(sorted(any_of)), table[snapshot.trait_sets]
 
     def _served(self, own: Mask, lent: Mask) -> Mask:
         """The roots with such a provider in their tree, or such a lender."""
@@ -148,10 +164,8 @@ class _Count:
             asked = ",".join(sorted(group.forbidden_aggregates))
             yield "member_of", f"!in:{asked}", spanning, outside
         if not spread:
-            for any_of in group.required_traits:
-                table = covering(snapshot.traits, [snapshot.trait_labels(any_of)])
-                having = table[snapshot.trait_sets]
-                yield "required", ",".join(sorted(any_of)), having, having
+            for asked, having in self._required(group):
+                yield "required", asked, having, having
         if group.forbidden_traits:
             labels = snapshot.trait_labels(group.forbidden_traits)
             lacking = ~snapshot.traits.having_any(labels)[snapshot.trait_sets]
@@ -193,11 +207,16 @@ def _has_free(amount: int) -> Callable[[Stock], Mask]:
 
 
 def _tree_of(snapshot: Snapshot, group: RequestGroup) -> Mask | None:
-    """The providers of the only tree that the group may be served from; None: any may."""
+    """The providers of the only tree that the group may be served from; None: any may.
+
+    To a group without resources its tree does not matter if there is such a tree, as in Placement.
+    """
     if not group.in_tree:
         return None
     member = snapshot.positions.get(group.in_tree)
     if member is None:
         return np.zeros(len(snapshot), dtype=np.bool_)
+    if not group.resources:
+        return None
     mask: Mask = snapshot.roots == snapshot.roots[member]
     return mask

@@ -222,7 +222,10 @@ def _origin(services: Services) -> Origin:
 def _show(report: AuditReport, found: Sequence[Finding], *, details: bool) -> None:
     say = Console(highlight=False)
     if found:
-        table = Table("severity", "sure", "finding", "says")
+        table = Table("severity", "sure")
+        # Whole on a narrow screen too: the name is what moorage heal takes.
+        table.add_column("finding", overflow="fold")
+        table.add_column("says")
         for finding in found:
             table.add_row(
                 f"[{_STYLES[finding.severity]}]{finding.severity}[/]",
