@@ -45,6 +45,13 @@ _INSERT = Insert(
         "move",
     ),
 )
+FEW_NEWS_MAX: Final = 8
+"""Rows that are asked for at first.
+
+A database that has not yet counted a growing journal (PostgreSQL counts once a minute) takes a
+third of it for news, and reads all of it rather than its index, unless it is told that few rows do.
+"""
+
 NEWS_MAX: Final = 20_000
 """Rows of news that one look takes; who finds so many reads all providers anew."""
 
@@ -135,13 +142,19 @@ def read_news(store: Store, *, mark: int, gaps: Iterable[int]) -> list[News]:
     is nothing new: it goes to the driver by the shortest way.
     """
     numbers = ",".join(map(str, gaps))
-    sql = _lean_news(store.dialect.in_one(_COLUMNS), f" OR id IN ({numbers})" if numbers else "")
-    return [_news(row[0]) for row in store.read_lean(sql, (mark,), is_frequent=not numbers)]
+    late = f" OR id IN ({numbers})" if numbers else ""
+    row = store.dialect.in_one(_COLUMNS)
+    for limit in (FEW_NEWS_MAX, NEWS_MAX):
+        sql = _lean_news(row, late, limit)
+        found = store.read_lean(sql, (mark,), is_frequent=not numbers)
+        if len(found) < limit:
+            break
+    return [_news(row[0]) for row in found]
 
 
-@lru_cache(maxsize=16)
-def _lean_news(row: str, late: str) -> str:
-    return _LEAN_NEWS.format(row=row, late=late, limit=NEWS_MAX)
+@lru_cache(maxsize=32)
+def _lean_news(row: str, late: str, limit: int) -> str:
+    return _LEAN_NEWS.format(row=row, late=late, limit=limit)
 
 
 def _news(row: str) -> News:

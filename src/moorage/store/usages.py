@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row
 
-from moorage.store.journal import RECOUNT_KIND, load_mark
+from moorage.store.journal import FEW_NEWS_MAX, RECOUNT_KIND, load_mark
 from moorage.store.sql import query
 from moorage.store.store import Store
 
@@ -133,8 +133,12 @@ def read_usage_changes(
     """At most ``most`` rows past a mark, or with one of the given lower numbers."""
     numbers = ",".join(map(str, gaps))
     late = f" OR j.id IN ({numbers})" if numbers else ""
-    sql = _LEAN_CHANGES.format(late=late, most=most)
-    return list(_changes(store.read_lean(sql, (mark,), is_frequent=not gaps)))
+    for limit in (min(FEW_NEWS_MAX, most), most):
+        sql = _LEAN_CHANGES.format(late=late, most=limit)
+        found = store.read_lean(sql, (mark,), is_frequent=not gaps)
+        if len(found) < limit:
+            break
+    return list(_changes(found))
 
 
 def read_usage_picture(
