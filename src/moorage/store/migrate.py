@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -33,6 +34,9 @@ RACE_S_MAX: Final = 120.0
 """How long two processes may be in each other's way while both migrate."""
 
 RACE_PAUSE_S: Final = 0.5
+
+RACED_MARK: Final = "expected to match one row when"
+"""What Alembic says where another process has moved the mark of the revision."""
 
 
 class ForeignSchema(Exception):
@@ -97,6 +101,11 @@ def upgrade(store: Store, *, at: datetime) -> SchemaStatus:
                 trouble_of(store.dialect, error) is not Trouble.CONFLICT
                 or time.monotonic() > deadline
             ):
+                raise
+            time.sleep(RACE_PAUSE_S)
+        except CommandError as error:
+            # The same of the mark of the revision, which somebody has moved on meanwhile.
+            if RACED_MARK not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(RACE_PAUSE_S)
     sync_names(store, at=at)
