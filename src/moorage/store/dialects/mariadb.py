@@ -17,6 +17,7 @@ _CONFLICT: Final = frozenset(
     (
         1050,  # the table exists: another process migrates, on another node of the cluster
         1061,  # so does the index
+        1684,  # it is being made there at this moment
         1020,  # the record has changed since it was read
         1205,  # lock wait timeout
         1213,  # deadlock; on Galera also a failed certification
