@@ -1,10 +1,9 @@
 """Every fault that the auditor knows, and how to put it into a database."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from moorage.domain.findings import Confidence, Kind
-from moorage.domain.outside import Outside
 from tests.audit.cloud import FLAVOR, LONG_AGO, ON_HOST, Cloud
 from tests.support.books import new_uuid
 
@@ -262,8 +261,3 @@ COMPANIONS: dict[Fault, frozenset[Kind]] = {
     revert_that_failed: frozenset({Kind.HELD_ELSEWHERE}),
     revert_that_lost_the_server: frozenset({Kind.MISSING}),
 }
-
-
-def in_a_silent_cell(outside: Outside) -> Outside:
-    """The truth where the hosts' cell did not answer: its hosts are known from elsewhere."""
-    return replace(outside, servers={}, silent_cells=frozenset({"cell1"}))

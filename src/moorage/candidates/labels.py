@@ -75,12 +75,6 @@ class LabelSets:
         return numbers
 
 
-def gathered(table: Mask, numbers: IndexArray) -> Mask:
-    """What a table over set numbers says of each provider."""
-    mask: Mask = table[numbers]
-    return mask
-
-
 def covering(sets: LabelSets, any_ofs: Iterable[Sequence[int]]) -> Mask:
     """True for the numbers of the sets with at least one label of each of the choices."""
     mask = sets.everything()

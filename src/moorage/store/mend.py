@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from moorage.domain.ids import ProviderId, ResourceClassId
+from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Slot
 from moorage.domain.mending import HeldRow, RowPlan
 from moorage.store.sql import Insert, Load, Write
@@ -140,7 +141,9 @@ def load_capacities(tx: Transaction, providers: Collection[int]) -> dict[Slot, i
     if providers:
         rows = tx.load(_STOCKED, {"ids": sorted(providers)})
     return {
-        (ProviderId(row[0]), ResourceClassId(row[1])): int((row[2] - row[3]) * float(row[4]))
+        (ProviderId(row[0]), ResourceClassId(row[1])): Inventory(
+            row[2], reserved=row[3], allocation_ratio=float(row[4])
+        ).capacity
         for row in rows
     }
 
