@@ -19,7 +19,6 @@ from sqlalchemy import Connection, bindparam, text
 
 from bench import report
 from bench.agreement import fetch
-from bench.cpu import list_descendants, load_cpu_s, load_memory_mib
 from bench.fleets import HOST_INVENTORIES, HOST_TRAITS, ZONES, sharing_search
 from bench.load import drive, in_turn
 from bench.servers import REPOSITORY, WORKERS, Contestant, serve, serve_database
@@ -38,6 +37,7 @@ from moorage.candidates.snapshot import Snapshot
 from moorage.domain.ids import ConsumerUuid
 from moorage.store.tables import resource_providers
 from tests.support.books import claim_for, hold, now, open_services, services_on
+from tests.support.cpu import list_descendants, load_cpu_s, load_memory_mib
 from tests.support.databases import DatabaseKind
 from tests.support.deployments import Subject
 from tests.support.ids import new_uuid

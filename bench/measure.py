@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from bench.agreement import fetch
-from bench.cpu import load_tree_cpu_s
 from bench.fleets import Fleet
 from bench.load import Operation, Outcome, drive
 from bench.servers import Contestant
 from bench.workloads import Workload
+from tests.support.cpu import load_tree_cpu_s
 
 TURNS_FOR_ONE: Final = 10
 Watch = Callable[[Contestant], AbstractContextManager[None]]

@@ -14,8 +14,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.cpu import list_descendants
 from bench.servers import Contestant
+from tests.support.cpu import list_descendants
 
 SAMPLES_A_SECOND: Final = 200
 ROWS_SHOWN: Final = 15

@@ -18,8 +18,8 @@ from typing import Final
 import sqlalchemy
 
 from bench.copying import copy_books
-from bench.cpu import list_children
 from bench.load import Address
+from tests.support.cpu import list_children
 from tests.support.databases import DatabaseKind, MariadbServer, PostgresqlServer
 from tests.support.deployments import Deployment, Subject
 from tests.support.processes import StartFailed, find_free_port, run_to_end, start, wait_until

@@ -21,7 +21,7 @@ from tests.support.servers import REPOSITORY, Server, serve
 from tests.support.world import World
 
 NEWEST = "1.39"
-UPGRADE_S_MAX = 300
+UPGRADE_S_MAX = 60
 
 
 @dataclass(frozen=True)

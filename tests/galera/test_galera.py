@@ -40,7 +40,7 @@ PAUSE_S_MAX = 20.0
 """How long a write may take when the other node dies: Galera gives a silent node up after 5 s."""
 OUTAGE_S = 12.0
 PACE_S = 0.05
-RECOVERY_S_MAX = 120.0
+RECOVERY_S_MAX = 20.0
 
 
 def find_fitting(client: Client, host: str, amount: int) -> list[str]:

@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 # How long to wait before a program counts as stuck: no measure of how fast it is, so that a busy
 # machine fails nothing.
 START_S_MAX = 180.0
-STOP_S_MAX = 60.0
+STOP_S_MAX = 25.0
 COMMAND_S_MAX = 300.0
 # Below the ports that Linux gives to outgoing connections, of which a test run has many.
 PORTS = range(15_000, 32_000)
