@@ -165,6 +165,25 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
         "claim.",
     ),
     refusals.UnknownLease: Answer(404, "Consumer {consumer} has no lease."),
+    refusals.UnknownMove: Answer(404, "There is no move {uuid}."),
+    refusals.MoveExists: Answer(409, "Move {uuid} exists, and was ordered otherwise."),
+    refusals.ConsumerInMove: Answer(409, "Consumer {consumer} is in move {move}, which is open."),
+    refusals.NothingToMove: Answer(
+        409, "Consumer {consumer} holds nothing that it could be moved from."
+    ),
+    refusals.MoveIsObserved: Answer(
+        409, "Move {uuid} was not ordered here: it ends as it began, through allocations."
+    ),
+    refusals.MoveGenerationConflict: Answer(
+        409, "Move {uuid} is at generation {expected} ({state}): {given} given."
+    ),
+    refusals.StepImpossible: Answer(409, "Move {uuid} is {state}: no step {step} from there."),
+    refusals.SourceGone: Answer(
+        409, "A provider or an inventory is gone that move {uuid} would go back to."
+    ),
+    refusals.DestinationGone: Answer(
+        409, "A provider or an inventory is gone that move {uuid} has as its destination."
+    ),
     refusals.LimitExceeded: Answer(
         400, "The request exceeds the limit {limit}: {given} given, at most {maximum} allowed."
     ),
