@@ -269,12 +269,16 @@ def _is_there(ledger: Ledger, consumer: ConsumerUuid) -> bool:
 def _give_back(ledger: Ledger, move: Move) -> list[ConsumerChange]:
     """Let the consumer have what its hold has, and the hold nothing."""
     mover, hold = ledger.consumers.get(move.consumer), ledger.consumers.get(move.hold)
-    assert mover is not None
-    move_usage(ledger, mover.held, {})
+    move_usage(ledger, {} if mover is None else mover.held, {})
     if hold is None:
-        del ledger.consumers[move.consumer]
+        ledger.consumers.pop(move.consumer, None)
         return [ConsumerChange(move.consumer, mover, None)]
-    back = replace(mover, generation=Generation(mover.generation + 1), held=hold.held)
+    if mover is None:
+        # Another service has served for a time, and dropped what it held: no move knew.
+        back = replace(hold, id=None, uuid=move.consumer, generation=Generation(1))
+        back = replace(back, consumer_type=None)
+    else:
+        back = replace(mover, generation=Generation(mover.generation + 1), held=hold.held)
     ledger.consumers[move.consumer] = back
     del ledger.consumers[move.hold]
     return [
