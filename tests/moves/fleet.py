@@ -152,3 +152,14 @@ class Fleet:
             asked.user_id,
             asked.at + timedelta(seconds=after_s),
         )
+
+
+def erase(services: Services, provider: str) -> None:
+    """A provider disappears with its inventory, as no API would let it."""
+    one = "(SELECT id FROM resource_providers WHERE uuid = :it)"
+    with services.store.writer.begin() as connection:
+        for table in ("moorage_usages", "inventories", "resource_provider_aggregates"):
+            sql = f"DELETE FROM {table} WHERE resource_provider_id = {one}"
+            connection.execute(text(sql), {"it": provider})
+        delete = text("DELETE FROM resource_providers WHERE uuid = :it")
+        connection.execute(delete, {"it": provider})

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import text
 
 from moorage.domain.inventory import Inventory
 from moorage.domain.move import MoveEvent, MoveKind, MoveState
@@ -26,7 +25,7 @@ from moorage.operations.advance_move import Stepping, advance_move
 from moorage.operations.open_move import MoveMade
 from moorage.operations.release import release
 from moorage.operations.services import Services
-from tests.moves.fleet import Fleet
+from tests.moves.fleet import Fleet, erase
 from tests.support.books import claim_for, find_faults, hold, new_uuid, origin, services_on
 
 START, CONFIRM, REVERT = MoveEvent.START, MoveEvent.CONFIRM, MoveEvent.REVERT
@@ -313,17 +312,6 @@ def test_a_deleted_consumer_and_its_move_can_be_told_apart_from_one_on_the_move(
         stepping = Stepping(made.move.uuid, event, row.generation)
         with pytest.raises(StepImpossible):
             advance_move(fleet.services, stepping, origin())
-
-
-def erase(services: Services, provider: str) -> None:
-    """A provider disappears with its inventory, as no API would let it."""
-    one = "(SELECT id FROM resource_providers WHERE uuid = :it)"
-    with services.store.writer.begin() as connection:
-        for table in ("moorage_usages", "inventories", "resource_provider_aggregates"):
-            sql = f"DELETE FROM {table} WHERE resource_provider_id = {one}"
-            connection.execute(text(sql), {"it": provider})
-        delete = text("DELETE FROM resource_providers WHERE uuid = :it")
-        connection.execute(delete, {"it": provider})
 
 
 def test_nobody_goes_back_to_a_source_that_has_vanished_but_may_arrive(services: Services) -> None:
