@@ -189,7 +189,7 @@ def test_a_step_from_a_stale_generation_is_refused() -> None:
     step(ledger, MoveEvent.START)
     with pytest.raises(MoveGenerationConflict) as refused:
         step(ledger, MoveEvent.CONFIRM, generation=1)
-    assert (refused.value.expected, refused.value.given) == (2, 1)
+    assert (refused.value.generation, refused.value.given) == (2, 1)
     decide(ledger, claim(INSTANCE, p2=3, p3=20))
     with pytest.raises(MoveGenerationConflict):
         step(ledger, MoveEvent.CONFIRM, generation=2)

@@ -175,7 +175,7 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
         409, "Move {uuid} was not ordered here: it ends as it began, through allocations."
     ),
     refusals.MoveGenerationConflict: Answer(
-        409, "Move {uuid} is at generation {expected} ({state}): {given} given."
+        409, "Move {uuid} is at generation {generation} ({state}), not at {given}."
     ),
     refusals.StepImpossible: Answer(409, "Move {uuid} is {state}: no step {step} from there."),
     refusals.SourceGone: Answer(
@@ -221,6 +221,9 @@ OVERRIDES: Final[Mapping[tuple[str, type[refusals.Refusal]], Answer]] = {
     ("find_candidates", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
     ("make_claims", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
     ("explain_search", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("open_move", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("reschedule_move", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("list_moves", refusals.UnknownMove): Answer(400, "The marker {uuid} is no move."),
     ("claim", refusals.UnknownResourceClass): Answer(
         400,
         "Unable to allocate inventory for consumer {path[consumer_uuid]}: " + _NO_CLASS,

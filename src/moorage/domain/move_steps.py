@@ -218,7 +218,7 @@ def check_step(move: Move, step: MoveEvent, generation: Generation) -> None:
         raise MoveIsObserved(move.uuid)
     if generation != move.generation:
         raise MoveGenerationConflict(
-            move.uuid, move.state.value, expected=move.generation, given=generation
+            move.uuid, move.state.value, generation=move.generation, given=generation
         )
     if find_transition(move.state, step) is None:
         raise StepImpossible(move.uuid, step.value, move.state.value)

@@ -320,7 +320,7 @@ class MoveGenerationConflict(Refusal):
 
     uuid: str
     state: str
-    expected: int
+    generation: int
     given: int
 
 

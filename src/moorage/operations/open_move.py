@@ -34,7 +34,7 @@ from moorage.operations.move_places import (
 )
 from moorage.operations.services import Services
 from moorage.store.holdings import read_consumer
-from moorage.store.move_records import read_move
+from moorage.store.move_records import read_move, read_open_move
 from moorage.store.transaction import RETRY_AFTER_S
 
 
@@ -100,6 +100,7 @@ def open_move(services: Services, ordering: MoveOrdering, origin: Origin) -> Mov
             # Perhaps because the same order has just been served.
             known = find_known(services, ordering)
             if known is None:
+                _check_unmoved(services, ordering.consumer)
                 raise
         else:
             made = read_move(services.store, ordering.uuid)
@@ -108,6 +109,17 @@ def open_move(services: Services, ordering: MoveOrdering, origin: Origin) -> Mov
         if time.monotonic() > deadline_s:
             raise StoreUnavailable(retry_after_s=RETRY_AFTER_S)
     return MoveMade(known, repeated=True)
+
+
+def _check_unmoved(services: Services, consumer: ConsumerUuid) -> None:
+    """Refuse a consumer that is on the move: that says more than that nothing fits it.
+
+    Raises:
+        ConsumerInMove
+    """
+    other = read_open_move(services.store, consumer)
+    if other is not None:
+        raise ConsumerInMove(consumer, other.uuid)
 
 
 def find_known(services: Services, ordering: MoveOrdering) -> MoveRecord | None:

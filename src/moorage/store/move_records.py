@@ -42,6 +42,7 @@ _LEFT: Final = _query(
     f"""WHERE m.state = '{MoveState.SWAPPED}' AND m.kind <> '{MoveKind.OBSERVED}'
         ORDER BY m.id LIMIT :most"""
 )
+_OPEN_OF: Final = _query("WHERE m.open_consumer = :consumer OR m.open_hold = :consumer")
 _KNOWN: Final = Load("SELECT m.uuid FROM moorage_moves m WHERE m.uuid IN :uuids")
 _CONDITIONS: Final = {
     "consumer": "m.consumer = :consumer",
@@ -94,6 +95,12 @@ def load_move(tx: Transaction, uuid: str) -> MoveRecord | None:
 def load_known(tx: Transaction, uuids: Collection[MoveUuid]) -> frozenset[MoveUuid]:
     """Those of these uuids that are of moves, open or over."""
     return frozenset(MoveUuid(row.uuid) for row in tx.load(_KNOWN, {"uuids": sorted(uuids)}))
+
+
+def read_open_move(store: Store, consumer: str) -> MoveRecord | None:
+    """The open move that a consumer is in, as the one that moves or as its hold."""
+    rows = store.read(_OPEN_OF, {"consumer": consumer})
+    return _record(rows[0]) if rows else None
 
 
 def read_due_moves(store: Store, *, at: datetime, most: int) -> list[MoveRecord]:
