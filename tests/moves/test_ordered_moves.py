@@ -26,7 +26,15 @@ from moorage.operations.open_move import MoveMade
 from moorage.operations.release import release
 from moorage.operations.services import Services
 from tests.moves.fleet import Fleet, erase
-from tests.support.books import claim_for, find_faults, hold, new_uuid, origin, services_on
+from tests.support.books import (
+    claim_for,
+    count_statements,
+    find_faults,
+    hold,
+    new_uuid,
+    origin,
+    services_on,
+)
 
 START, CONFIRM, REVERT = MoveEvent.START, MoveEvent.CONFIRM, MoveEvent.REVERT
 
@@ -421,3 +429,19 @@ def test_many_moves_at_once_on_a_full_pool_all_go_through(services: Services) ->
     assert all(isinstance(one, MoveMade) for one in ended), ended
     assert fleet.used(fleet.pool) == 160
     assert find_faults(services) == []
+
+
+def test_the_steps_of_a_move_cost_as_many_statements_however_much_there_is(fleet: Fleet) -> None:
+    def whole_move() -> None:
+        instance = fleet.boot(cpus=1, disk=1)
+        made = fleet.open(fleet.order(instance, alternates=1, deadline_s=60))
+        fleet.step(fleet.step(fleet.reschedule(made), START), CONFIRM)
+        release(fleet.services, consumer=instance, origin=origin())
+
+    whole_move()
+    few = count_statements(fleet.services, whole_move)
+    for _ in range(5):
+        fleet.hosts.append(fleet.add(cpus=8))
+        fleet.open(fleet.order(fleet.boot(cpus=1, disk=1), alternates=3))
+    whole_move()
+    assert count_statements(fleet.services, whole_move) == few
