@@ -303,6 +303,19 @@ def test_a_consumer_that_is_deleted_leaves_a_hold_that_is_cleaned_up() -> None:
     assert not any(ledger.used.values())
 
 
+def test_a_consumer_that_another_service_has_deleted_comes_back_by_a_revert() -> None:
+    """It knows of no moves, so that this one is as it was."""
+    ledger = opened()
+    gone = ledger.consumers.pop(INSTANCE)
+    ledger.used[ProviderId(2), CPU] -= gone.held[ProviderId(2), CPU]
+    changes = decide_step(ledger, ledger.moves[INSTANCE], MoveEvent.REVERT, Generation(1))
+    back = ledger.consumers[INSTANCE]
+    assert (back.id, back.generation, back.consumer_type) == (None, 1, None)
+    assert (back.project_id, back.held) == ("project", SOURCE)
+    assert [change.consumer for change in changes] == [HOLD, INSTANCE]
+    assert HOLD not in ledger.consumers
+
+
 def test_a_move_that_is_observed_has_no_steps() -> None:
     ledger = swapped()
     decide(ledger, claim(INSTANCE, p2=2, p3=20))

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import text
 
 from moorage.domain.inventory import Inventory
 from moorage.domain.move import MoveEvent, MoveKind, MoveState
@@ -25,6 +26,8 @@ from moorage.operations.advance_move import Stepping, advance_move
 from moorage.operations.open_move import MoveMade
 from moorage.operations.release import release
 from moorage.operations.services import Services
+from moorage.operations.watch_moves import clean_up_moves
+from moorage.store.migrate import recount
 from tests.moves.fleet import Fleet, erase
 from tests.support.books import (
     claim_for,
@@ -355,6 +358,36 @@ def test_nobody_arrives_at_a_destination_that_has_vanished(fleet: Fleet, *, goes
     else:
         fleet.step(started, REVERT)
     assert fleet.held_by(instance) == fleet.on(0)
+
+
+def test_an_evacuation_leaves_a_host_that_has_vanished_for_good(fleet: Fleet) -> None:
+    instance = fleet.boot()
+    erase(fleet.services, fleet.hosts[0])
+    asked = fleet.order(instance, kind=MoveKind.EVACUATE, use=1, VCPU=2, DISK_GB=20)
+    made = fleet.open(asked)
+    with pytest.raises(SourceGone):
+        fleet.step(made, REVERT)
+    fleet.step(fleet.step(made, START), CONFIRM)
+    assert fleet.held_by(instance) == fleet.on(1)
+    left = text("SELECT consumer_id FROM allocations")
+    assert {row.consumer_id for row in fleet.services.store.read(left)} == {instance}
+
+
+def test_what_another_service_dropped_leaves_no_hold_behind(fleet: Fleet) -> None:
+    """Placement has served on this database for a time: it knows of no moves."""
+    instance = fleet.boot()
+    made = fleet.open(fleet.order(instance))
+    with fleet.services.store.writer.begin() as connection:
+        for sql in (
+            "DELETE FROM allocations WHERE consumer_id = :it",
+            "DELETE FROM consumers WHERE uuid = :it",
+        ):
+            connection.execute(text(sql), {"it": instance})
+    recount(fleet.services.store, at=origin().at)
+    with pytest.raises(MoveGenerationConflict):
+        fleet.step(made, REVERT)
+    assert clean_up_moves(fleet.services, origin()) == 1
+    assert fleet.held_by(made.move.uuid) == {}
 
 
 def test_an_alternate_that_was_deleted_is_passed_over(fleet: Fleet) -> None:
