@@ -306,9 +306,12 @@ def test_a_consumer_that_is_deleted_leaves_a_hold_that_is_cleaned_up() -> None:
 def test_a_consumer_that_another_service_has_deleted_comes_back_by_a_revert() -> None:
     """It knows of no moves, so that this one is as it was."""
     ledger = opened()
+    step(ledger, MoveEvent.START)
     gone = ledger.consumers.pop(INSTANCE)
     ledger.used[ProviderId(2), CPU] -= gone.held[ProviderId(2), CPU]
-    changes = decide_step(ledger, ledger.moves[INSTANCE], MoveEvent.REVERT, Generation(1))
+    with pytest.raises(DestinationGone):
+        step(ledger, MoveEvent.CONFIRM)
+    changes = decide_step(ledger, ledger.moves[INSTANCE], MoveEvent.REVERT, Generation(2))
     back = ledger.consumers[INSTANCE]
     assert (back.id, back.generation, back.consumer_type) == (None, 1, None)
     assert (back.project_id, back.held) == ("project", SOURCE)

@@ -108,7 +108,7 @@ class Guard(StrEnum):
     SOURCE_THERE = "source there"
     """All providers and inventories that the hold holds of still exist."""
     DESTINATION_THERE = "destination there"
-    """All that the consumer holds of still exist."""
+    """The consumer holds something, and all that it holds of still exist."""
 
 
 @dataclass(frozen=True, slots=True)

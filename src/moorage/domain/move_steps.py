@@ -258,7 +258,9 @@ def _check_guard(ledger: Ledger, move: Move, step: MoveEvent) -> None:
     assert row is not None
     if row.guard is Guard.SOURCE_THERE and not _is_there(ledger, move.hold):
         raise SourceGone(move.uuid)
-    if row.guard is Guard.DESTINATION_THERE and not _is_there(ledger, move.consumer):
+    if row.guard is Guard.DESTINATION_THERE and not (
+        ledger.held_by(move.consumer) and _is_there(ledger, move.consumer)
+    ):
         raise DestinationGone(move.uuid)
 
 
