@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
+from moorage.domain.ids import ProviderUuid
 from moorage.domain.inventory import Inventory
+from moorage.domain.made_claim import Placing
 from moorage.domain.move import MoveEvent, MoveKind, MoveState
-from moorage.domain.move_record import Reason
+from moorage.domain.move_record import MovePlan, Reason
+from moorage.domain.move_steps import Opening
 from moorage.domain.refusals import (
     ConsumerGenerationConflict,
     ConsumerInMove,
@@ -23,6 +26,7 @@ from moorage.domain.refusals import (
     UnknownMove,
 )
 from moorage.operations.advance_move import Stepping, advance_move
+from moorage.operations.claim_queue import ClaimRequest, MoveClaim
 from moorage.operations.open_move import MoveMade
 from moorage.operations.release import release
 from moorage.operations.services import Services
@@ -175,6 +179,19 @@ def test_another_order_with_the_same_uuid_is_refused(fleet: Fleet) -> None:
     fleet.step(made, REVERT)
     with pytest.raises(MoveExists):
         fleet.open(fleet.order(other, uuid=made.move.uuid))
+    assert fleet.held_by(other) == fleet.on(0)
+
+
+def test_a_uuid_that_is_found_to_be_taken_while_it_is_written_is_refused(fleet: Fleet) -> None:
+    """Whoever looked before the other order came, which is over by now."""
+    over = fleet.step(fleet.open(fleet.order(fleet.boot())), REVERT).move
+    other = fleet.boot()
+    place = Placing({ProviderUuid(host): held for host, held in fleet.on(1).items()}, {})
+    wish = claim_for(other, place.allocations, generation=1)
+    order = Opening(over.uuid, MoveKind.MIGRATE, None, origin().at)
+    request = ClaimRequest((wish,), origin(), move=MoveClaim(order, (MovePlan(place),)))
+    with pytest.raises(MoveExists):
+        fleet.services.claims.submit(request)
     assert fleet.held_by(other) == fleet.on(0)
 
 
