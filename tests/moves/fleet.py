@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import text
@@ -114,6 +115,7 @@ class Fleet:
         used = None if use is None else frozenset({self.hosts[use]})
         search = PlaceSearch(CandidatesRequest(groups, trees_used=used), alternates=alternates)
         key = ConsumerUuid(instance)
+        said = (instance, kind, alternates, deadline_s, use, generation, resources)
         owner = None if kind.has_source else Claimant(key, "project", "user", "INSTANCE")
         return MoveOrdering(
             uuid=MoveUuid(uuid or new_uuid()),
@@ -124,7 +126,7 @@ class Fleet:
             search=search,
             same_resources=not resources,
             deadline_s=deadline_s,
-            digest=repr((instance, kind, alternates, deadline_s, use, generation, resources)),
+            digest=sha256(repr(said).encode()).hexdigest(),
         )
 
     def open(self, ordering: MoveOrdering) -> MoveMade:
