@@ -78,8 +78,8 @@ def advance_move(services: Services, stepping: Stepping, origin: Origin) -> Move
         check_step(record.move, stepping.event, stepping.generation)
         books = load_books(tx, [], consumers=[record.consumer, record.hold])
         move = books.ledger.moves.get(record.consumer)
-        if move is None or move.uuid != record.uuid:
-            raise StaleView  # it has ended since it was loaded
+        if move is None or (move.uuid, move.generation) != (record.uuid, record.generation):
+            raise StaleView  # somebody has made a step since it was loaded, perhaps this very one
         changes = decide_step(books.ledger, move, stepping.event, stepping.generation)
         books.enter(changes, kind="allocation.set", origin=origin)
         write_books(tx, books, at=origin.at)
