@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from moorage.operations.services import Services
+from tests.frame.conftest import lines, log_file  # noqa: F401 - fixtures
 from tests.support.books import open_services
 from tests.support.databases import DatabaseKind
 

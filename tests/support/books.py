@@ -230,13 +230,14 @@ def find_faults(services: Services) -> Sequence[str]:
                  AND k.resource_provider_id = a.resource_provider_id
                  AND k.resource_class_id = a.resource_class_id)""",
         "an open move has no hold": """
-            SELECT m.id FROM moorage_moves m WHERE m.open_consumer IS NOT NULL AND NOT EXISTS
+            SELECT m.id FROM moorage_moves m WHERE m.open_consumer IS NOT NULL
+              AND m.kind <> 'unshelve' AND NOT EXISTS
               (SELECT 1 FROM allocations a WHERE a.consumer_id = m.open_hold)""",
         "a move's state is not that of its consumers": """
             SELECT m.id FROM moorage_moves m WHERE
-              (m.state IN ('swapped', 'claimed')) <> (m.open_consumer IS NOT NULL)
+              (m.state IN ('swapped', 'claimed', 'started')) <> (m.open_consumer IS NOT NULL)
               OR (m.open_consumer IS NULL) <> (m.open_hold IS NULL)
-              OR (m.state = 'claimed') <> EXISTS
+              OR (m.state IN ('claimed', 'started')) <> EXISTS
                  (SELECT 1 FROM allocations a WHERE a.consumer_id = m.open_consumer)""",
         "a root is not its own root": """
             SELECT p.id FROM resource_providers p

@@ -165,6 +165,25 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
         "claim.",
     ),
     refusals.UnknownLease: Answer(404, "Consumer {consumer} has no lease."),
+    refusals.UnknownMove: Answer(404, "There is no move {uuid}."),
+    refusals.MoveExists: Answer(409, "Move {uuid} exists, and was ordered otherwise."),
+    refusals.ConsumerInMove: Answer(409, "Consumer {consumer} is in move {move}, which is open."),
+    refusals.NothingToMove: Answer(
+        409, "Consumer {consumer} holds nothing that it could be moved from."
+    ),
+    refusals.MoveIsObserved: Answer(
+        409, "Move {uuid} was not ordered here: it ends as it began, through allocations."
+    ),
+    refusals.MoveGenerationConflict: Answer(
+        409, "Move {uuid} is at generation {generation} ({state}), not at {given}."
+    ),
+    refusals.StepImpossible: Answer(409, "Move {uuid} is {state}: no step {step} from there."),
+    refusals.SourceGone: Answer(
+        409, "A provider or an inventory is gone that move {uuid} would go back to."
+    ),
+    refusals.DestinationGone: Answer(
+        409, "A provider or an inventory is gone that move {uuid} has as its destination."
+    ),
     refusals.LimitExceeded: Answer(
         400, "The request exceeds the limit {limit}: {given} given, at most {maximum} allowed."
     ),
@@ -202,6 +221,9 @@ OVERRIDES: Final[Mapping[tuple[str, type[refusals.Refusal]], Answer]] = {
     ("find_candidates", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
     ("make_claims", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
     ("explain_search", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("open_move", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("reschedule_move", refusals.UnknownResourceClass): _UNKNOWN_CLASS_ASKED,
+    ("list_moves", refusals.UnknownMove): Answer(400, "The marker {uuid} is no move."),
     ("claim", refusals.UnknownResourceClass): Answer(
         400,
         "Unable to allocate inventory for consumer {path[consumer_uuid]}: " + _NO_CLASS,

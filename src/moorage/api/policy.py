@@ -85,6 +85,10 @@ OWN_RULES: Final = {
     "moorage:claims:show": _ADMIN_OR_SERVICE,
     "moorage:leases:update": _ADMIN_OR_SERVICE,
     "moorage:leases:delete": _ADMIN_OR_SERVICE,
+    "moorage:moves:create": _ADMIN_OR_SERVICE,
+    "moorage:moves:list": _ADMIN_OR_SERVICE,
+    "moorage:moves:show": _ADMIN_OR_SERVICE,
+    "moorage:moves:update": _ADMIN_OR_SERVICE,
     "moorage:audit:show": _ADMIN_OR_SERVICE,
 }
 """Every operation of Moorage's own API and its default."""

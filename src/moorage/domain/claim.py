@@ -76,17 +76,18 @@ def decide_claims(
         check_generation(ledger.consumers.get(claim.consumer), claim)
     for claim in claims:
         check_providers(ledger, claim)
-    _check_classes(ledger, claims)
-    wishes = [_wish(ledger, claim) for claim in claims]
+    check_classes(ledger, claims)
+    wishes = [wish_of(ledger, claim) for claim in claims]
     moves = decide_moves(ledger, wishes, observer) if ledger.moves or len(claims) > 1 else []
-    _check_inventories(ledger, claims, _room(ledger, claims, moves))
+    released = [ledger.held_by(claim.consumer) for claim in claims]
+    check_inventories(ledger, claims, room_for(ledger, released, moves))
     changes = [
-        _enter(ledger, claim, wish.held, absentee)
+        enter_claim(ledger, claim, wish.held, absentee)
         for claim, wish in zip(claims, wishes, strict=True)
     ]
     for move in moves:
         ledger.enter_move(move)
-    for provider_id in {provider for change in changes for provider in _touched(change)}:
+    for provider_id in {provider for change in changes for provider in providers_of(change)}:
         ledger.bump(provider_id)
     return changes
 
@@ -97,7 +98,7 @@ def decide_release(ledger: Ledger, consumer: ConsumerUuid) -> ConsumerChange | N
     if before is None or not before.held:
         return None
     moves = decide_moves(ledger, [Wish(consumer, {})], None)
-    _move_usage(ledger, before.held, {})
+    move_usage(ledger, before.held, {})
     del ledger.consumers[consumer]
     for move in moves:
         ledger.enter_move(move)
@@ -134,7 +135,12 @@ def check_providers(ledger: Ledger, claim: ConsumerClaim) -> None:
             raise UnknownAllocationProvider(provider)
 
 
-def _check_classes(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> None:
+def check_classes(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> None:
+    """Refuse claims that name a class that does not exist.
+
+    Raises:
+        UnknownResourceClass
+    """
     for claim in claims:
         for resources in claim.resources.values():
             for name in resources:
@@ -142,7 +148,7 @@ def _check_classes(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> None:
                     raise UnknownResourceClass(name)
 
 
-def _wish(ledger: Ledger, claim: ConsumerClaim) -> Wish:
+def wish_of(ledger: Ledger, claim: ConsumerClaim) -> Wish:
     """A claim by slots; what has no inventory is left out, for it is going to be refused."""
     held: dict[Slot, int] = {}
     for provider, resources in claim.resources.items():
@@ -154,7 +160,7 @@ def _wish(ledger: Ledger, claim: ConsumerClaim) -> Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
+class Room:
     """What is in use of each slot.
 
     ``others``: once the request's old holdings are released. ``before``: before the request.
@@ -164,10 +170,13 @@ class _Room:
     before: Mapping[Slot, int]
 
 
-def _room(ledger: Ledger, claims: Sequence[ConsumerClaim], moves: Sequence[MoveChange]) -> _Room:
+def room_for(
+    ledger: Ledger, holdings: Iterable[Mapping[Slot, int]], moves: Sequence[MoveChange]
+) -> Room:
+    """The room for a request that releases these holdings and does this to moves."""
     released: Counter[Slot] = Counter()
-    for claim in claims:
-        released.update(ledger.held_by(claim.consumer))
+    for held in holdings:
+        released.update(held)
     if moves:
         # What the claims ask for is added whole, so credits are taken off where the rest is.
         released.update(_credits(move.after.credits for move in moves))
@@ -180,8 +189,8 @@ def _room(ledger: Ledger, claims: Sequence[ConsumerClaim], moves: Sequence[MoveC
         if move.before and move.after.state is MoveState.ABANDONED
     )
     if not ended:
-        return _Room(others, ledger.used)
-    return _Room(others, {slot: used + ended[slot] for slot, used in ledger.used.items()})
+        return Room(others, ledger.used)
+    return Room(others, {slot: used + ended[slot] for slot, used in ledger.used.items()})
 
 
 def _credits(moves: Iterable[Mapping[Slot, int]]) -> Counter[Slot]:
@@ -191,7 +200,12 @@ def _credits(moves: Iterable[Mapping[Slot, int]]) -> Counter[Slot]:
     return total
 
 
-def _check_inventories(ledger: Ledger, claims: Sequence[ConsumerClaim], room: _Room) -> None:
+def check_inventories(ledger: Ledger, claims: Sequence[ConsumerClaim], room: Room) -> None:
+    """Refuse claims for which there is no room, all of them together.
+
+    Raises:
+        InventoryMissing, UnitsViolated, CapacityExceeded
+    """
     _check_some_inventory(ledger, claims)
     asked: Counter[Slot] = Counter()
     for claim in claims:
@@ -267,13 +281,13 @@ def check_fits(
     raise CapacityExceeded(provider, resource_class, inventory.capacity, used_by_others, amount)
 
 
-def _enter(
+def enter_claim(
     ledger: Ledger, claim: ConsumerClaim, held: Mapping[Slot, int], absentee: Absentee
 ) -> ConsumerChange:
     """Enter an accepted claim into the ledger."""
     before = ledger.consumers.get(claim.consumer)
     after = _after(before, claim, held, absentee) if held else None
-    _move_usage(ledger, {} if before is None else before.held, held)
+    move_usage(ledger, {} if before is None else before.held, held)
     if after is None:
         ledger.consumers.pop(claim.consumer, None)
     else:
@@ -300,7 +314,8 @@ def _after(
     )
 
 
-def _move_usage(ledger: Ledger, before: Mapping[Slot, int], after: Mapping[Slot, int]) -> None:
+def move_usage(ledger: Ledger, before: Mapping[Slot, int], after: Mapping[Slot, int]) -> None:
+    """Take a consumer's holdings from what is used, and add those that it has instead."""
     for slot, amount in before.items():
         if slot in ledger.used:  # an allocation may have outlived its inventory: the auditor's case
             ledger.used[slot] -= amount
@@ -308,7 +323,7 @@ def _move_usage(ledger: Ledger, before: Mapping[Slot, int], after: Mapping[Slot,
         ledger.used[slot] += amount
 
 
-def _touched(change: ConsumerChange) -> set[ProviderId]:
+def providers_of(change: ConsumerChange) -> set[ProviderId]:
     """The providers whose generation grows: those claimed from or, where none are, those left."""
     state = change.after or change.before
     return set() if state is None else {provider for provider, _ in state.held}

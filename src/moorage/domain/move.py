@@ -14,6 +14,32 @@ from typing import Final
 from moorage.domain.ids import ConsumerUuid, Generation, MoveUuid, ProviderId, ResourceClassId
 
 
+class MoveKind(StrEnum):
+    """What a move is for: the first was made out from allocations, the others were ordered."""
+
+    OBSERVED = "observed"
+    MIGRATE = "migrate"
+    RESIZE = "resize"
+    LIVE_MIGRATE = "live-migrate"
+    EVACUATE = "evacuate"
+    UNSHELVE = "unshelve"
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether a client ordered the move as such."""
+        return self is not MoveKind.OBSERVED
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the consumer comes from somewhere; one that was shelved holds nothing."""
+        return self is not MoveKind.UNSHELVE
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether the destination may be around the source's own root."""
+        return self in (MoveKind.RESIZE, MoveKind.UNSHELVE)
+
+
 class MoveState(StrEnum):
     """How far a move is."""
 
@@ -21,21 +47,30 @@ class MoveState(StrEnum):
     """The hold has all that the consumer had; the consumer holds nothing."""
     CLAIMED = "claimed"
     """The hold has the source, the consumer a destination."""
+    STARTED = "started"
+    """The same, and whoever moves the consumer has begun to: nothing goes back by itself."""
     CONFIRMED = "confirmed"
     """The consumer has the destination, and nothing is left of the hold."""
     REVERTED = "reverted"
     """The consumer has what the hold had, as before the move."""
+    FAILED = "failed"
+    """No further destination was found, and the consumer has what the hold had."""
     ABANDONED = "abandoned"
     """It led nowhere: nobody has the destination, or the consumer was moved anew."""
 
     @property
     def is_open(self) -> bool:
         """Whether the hold may still hold something."""
-        return self in (MoveState.SWAPPED, MoveState.CLAIMED)
+        return self in (MoveState.SWAPPED, MoveState.CLAIMED, MoveState.STARTED)
+
+    @property
+    def has_destination(self) -> bool:
+        """Whether the move is open and the consumer holds something."""
+        return self in (MoveState.CLAIMED, MoveState.STARTED)
 
 
 class MoveEvent(StrEnum):
-    """What can happen to a move through the API of allocations."""
+    """What can happen to a move: through the API of allocations, and as a step of its own."""
 
     SWAP = "swap"
     """One request empties a consumer and gives a new one exactly what it held."""
@@ -49,6 +84,31 @@ class MoveEvent(StrEnum):
     """One request empties the hold and gives the consumer exactly what it held."""
     SWAP_AGAIN = "swap again"
     """The consumer's allocations go to another new consumer."""
+    OPEN = "open"
+    """A move is ordered: the hold is given the source, and a destination is found and claimed."""
+    START = "start"
+    """Whoever moves the consumer begins to."""
+    RESCHEDULE = "reschedule"
+    """Another destination is claimed instead of the one there was."""
+    CONFIRM = "confirm"
+    """The consumer has arrived: the hold is dropped."""
+    REVERT = "revert"
+    """The consumer goes back: it is given what the hold has, and the hold is dropped."""
+    GIVE_UP = "give up"
+    """No further destination was found: the consumer goes back."""
+    DEADLINE = "deadline"
+    """The deadline is over, and nobody has begun: the consumer goes back."""
+    CLEAN_UP = "clean up"
+    """The consumer was deleted: the hold is dropped."""
+
+
+class Guard(StrEnum):
+    """What must be so for a step, beside the state."""
+
+    SOURCE_THERE = "source there"
+    """All providers and inventories that the hold holds of still exist."""
+    DESTINATION_THERE = "destination there"
+    """The consumer holds something, and all that it holds of still exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +118,10 @@ class Transition:
     before: MoveState | None
     event: MoveEvent
     after: MoveState
+    guard: Guard | None = None
 
 
-TRANSITIONS: Final = (
+THROUGH_ALLOCATIONS: Final = (
     Transition(None, MoveEvent.SWAP, MoveState.SWAPPED),
     Transition(MoveState.SWAPPED, MoveEvent.CLAIM, MoveState.CLAIMED),
     Transition(MoveState.SWAPPED, MoveEvent.GIVE_BACK, MoveState.REVERTED),
@@ -71,15 +132,43 @@ TRANSITIONS: Final = (
     Transition(MoveState.CLAIMED, MoveEvent.DROP_HOLD, MoveState.CONFIRMED),
     Transition(MoveState.CLAIMED, MoveEvent.GIVE_BACK, MoveState.REVERTED),
     Transition(MoveState.CLAIMED, MoveEvent.SWAP_AGAIN, MoveState.ABANDONED),
+    Transition(MoveState.STARTED, MoveEvent.CLAIM, MoveState.STARTED),
+    Transition(MoveState.STARTED, MoveEvent.EMPTY, MoveState.SWAPPED),
+    Transition(MoveState.STARTED, MoveEvent.DROP_HOLD, MoveState.CONFIRMED),
+    Transition(MoveState.STARTED, MoveEvent.GIVE_BACK, MoveState.REVERTED),
+    Transition(MoveState.STARTED, MoveEvent.SWAP_AGAIN, MoveState.ABANDONED),
 )
+"""What the API of allocations does to moves, observed and ordered ones."""
+
+ORDERED: Final = (
+    Transition(None, MoveEvent.OPEN, MoveState.CLAIMED),
+    Transition(MoveState.CLAIMED, MoveEvent.START, MoveState.STARTED),
+    Transition(MoveState.CLAIMED, MoveEvent.RESCHEDULE, MoveState.CLAIMED),
+    Transition(MoveState.STARTED, MoveEvent.RESCHEDULE, MoveState.CLAIMED),
+    Transition(MoveState.STARTED, MoveEvent.CONFIRM, MoveState.CONFIRMED, Guard.DESTINATION_THERE),
+    Transition(MoveState.CLAIMED, MoveEvent.REVERT, MoveState.REVERTED, Guard.SOURCE_THERE),
+    Transition(MoveState.STARTED, MoveEvent.REVERT, MoveState.REVERTED, Guard.SOURCE_THERE),
+    Transition(MoveState.CLAIMED, MoveEvent.GIVE_UP, MoveState.FAILED, Guard.SOURCE_THERE),
+    Transition(MoveState.STARTED, MoveEvent.GIVE_UP, MoveState.FAILED, Guard.SOURCE_THERE),
+    Transition(MoveState.CLAIMED, MoveEvent.DEADLINE, MoveState.REVERTED, Guard.SOURCE_THERE),
+    Transition(MoveState.SWAPPED, MoveEvent.CLEAN_UP, MoveState.ABANDONED),
+)
+"""The steps of moves that were ordered."""
+
+TRANSITIONS: Final = (*THROUGH_ALLOCATIONS, *ORDERED)
 """Every step that there is."""
 
-_AFTER: Final = {(step.before, step.event): step.after for step in TRANSITIONS}
+_ROWS: Final = {(step.before, step.event): step for step in TRANSITIONS}
 
 
 def state_after(before: MoveState | None, event: MoveEvent) -> MoveState:
     """Where an event leads; it must be one that can happen in this state."""
-    return _AFTER[before, event]
+    return _ROWS[before, event].after
+
+
+def find_transition(before: MoveState, event: MoveEvent) -> Transition | None:
+    """The row of the table for an event in a state; None: it cannot happen there."""
+    return _ROWS.get((before, event))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +192,7 @@ class Move:
     credited: bool = False
     credits: Mapping[tuple[ProviderId, ResourceClassId], int] = field(default_factory=dict)
     source: Mapping[tuple[ProviderId, ResourceClassId], int] = field(default_factory=dict)
+    kind: MoveKind = MoveKind.OBSERVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from moorage.domain.credit import credits_of
 from moorage.domain.ids import ConsumerUuid, Generation
 from moorage.domain.ledger import Ledger, MoveChange, Slot
-from moorage.domain.move import Move, MoveEvent, MoveState, Observer, state_after
+from moorage.domain.move import Move, MoveEvent, Observer, state_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def follow_move(
     belongs = (move.consumer in after and observer is not None and observer.claims_for(move)) or (
         move.credited and bool(had)
     )
-    credited = state is MoveState.CLAIMED and belongs
+    credited = state.has_destination and belongs
     # What was credited once stays so, though the provider may have ceased to share.
     sharing = ledger.sharing | {slot[0] for slot in move.credits}
     return replace(
@@ -102,9 +102,10 @@ def events_of(
             return
         if after[move.consumer]:
             yield MoveEvent.CLAIM
-        elif move.state is MoveState.CLAIMED:
+        elif move.state.has_destination:
             yield MoveEvent.EMPTY
-    if is_dropped:
+    # The hold of a move that comes from nowhere never had anything to drop.
+    if is_dropped and kept_before:
         yield MoveEvent.DROP_HOLD
 
 

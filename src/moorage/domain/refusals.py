@@ -279,6 +279,75 @@ class UnknownLease(Refusal):
 
 
 @dataclass(slots=True, eq=False)
+class UnknownMove(Refusal):
+    """No move has this uuid."""
+
+    uuid: str
+
+
+@dataclass(slots=True, eq=False)
+class MoveExists(Refusal):
+    """Another order has made a move with this uuid."""
+
+    uuid: str
+
+
+@dataclass(slots=True, eq=False)
+class ConsumerInMove(Refusal):
+    """The consumer is in a move that is open, as the one that moves or as its hold."""
+
+    consumer: str
+    move: str
+
+
+@dataclass(slots=True, eq=False)
+class NothingToMove(Refusal):
+    """The consumer holds nothing that it could be moved from."""
+
+    consumer: str
+
+
+@dataclass(slots=True, eq=False)
+class MoveIsObserved(Refusal):
+    """The move was not ordered: whoever makes it ends it through the API of allocations."""
+
+    uuid: str
+
+
+@dataclass(slots=True, eq=False)
+class MoveGenerationConflict(Refusal):
+    """The move has changed since the client read it."""
+
+    uuid: str
+    state: str
+    generation: int
+    given: int
+
+
+@dataclass(slots=True, eq=False)
+class StepImpossible(Refusal):
+    """A step that the move's state does not allow."""
+
+    uuid: str
+    step: str
+    state: str
+
+
+@dataclass(slots=True, eq=False)
+class SourceGone(Refusal):
+    """Nobody can go back to a source of which a provider or an inventory is gone."""
+
+    uuid: str
+
+
+@dataclass(slots=True, eq=False)
+class DestinationGone(Refusal):
+    """Nobody can have arrived where a provider or an inventory is gone."""
+
+    uuid: str
+
+
+@dataclass(slots=True, eq=False)
 class LimitExceeded(Refusal):
     """The request is larger than a named limit allows."""
 

@@ -81,9 +81,10 @@ class Books:
         elif change.before is not None:
             self.moves[after.uuid] = MoveRow(change.before, after)
         else:
-            assert hold is not None
+            # Who is unshelved comes from nowhere, and has no hold.
+            owner = hold or self.ledger.consumers[after.consumer]
             source = self._resources(after.source)
-            self.moves[after.uuid] = MoveRow(None, after, hold.project_id, hold.user_id, source)
+            self.moves[after.uuid] = MoveRow(None, after, owner.project_id, owner.user_id, source)
         entries = move_entries(change, hold, self._resources)
         self.entries.extend((entry, origin) for entry in entries)
 
@@ -129,12 +130,14 @@ def load_books(
     *,
     consumers: Iterable[ConsumerUuid] = (),
     providers: Iterable[ProviderUuid] = (),
+    opens_moves: bool = False,
 ) -> Books:
     """Load what these claims are decided on, with a number of statements that does not grow.
 
     Args:
         consumers: further consumers whose allocations are going to change.
         providers: further providers whose inventories are going to change.
+        opens_moves: a move is ordered, so that it matters which providers share.
     """
     found = load_consumers(tx, {claim.consumer for claim in claims} | set(consumers))
     asked_of = {provider for claim in claims for provider in claim.resources}
@@ -146,7 +149,7 @@ def load_books(
         used=dict(used),
         known_classes=_known_classes(tx, claims, stock),
     )
-    if found.moves or may_swap(found.by_uuid, claims):
+    if found.moves or opens_moves or may_swap(found.by_uuid, claims):
         _add_moves(tx, ledger, found.moves, locked)
     return Books(
         ledger=ledger,

@@ -8,26 +8,30 @@ import contextlib
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from moorage.domain.claim import Absentee, ConsumerChange, ConsumerClaim, decide_claims
-from moorage.domain.ids import MoveUuid
+from moorage.domain.ids import Generation, MoveUuid
 from moorage.domain.ledger import Ledger
-from moorage.domain.move import DEFAULT_MOVE_RULES, MoveRules, Observer
+from moorage.domain.move import DEFAULT_MOVE_RULES, MoveEvent, MoveRules, Observer
+from moorage.domain.move_record import MovePlan
+from moorage.domain.move_steps import MoveOrder, Opening, decide_order
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import (
     CapacityExceeded,
     InventoryMissing,
+    MoveExists,
     Refusal,
     UnitsViolated,
     UnknownAllocationProvider,
 )
-from moorage.operations.books import check_still_true, load_books, write_books
+from moorage.operations.books import Books, check_still_true, load_books, write_books
 from moorage.store.journal import Entry
 from moorage.store.leases import Lease, write_leases
+from moorage.store.move_records import load_known, write_order, write_plan, write_step
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
 
@@ -39,12 +43,28 @@ NO_ROOM: Final = (CapacityExceeded, InventoryMissing, UnitsViolated, UnknownAllo
 
 
 @dataclass(frozen=True, slots=True)
+class MoveClaim:
+    """What a claim is to a move that was ordered: its destination, at first or another one.
+
+    ``plans``: for each way of the claim what the move knows of its destination. ``digest``,
+    ``search`` and ``deadline`` are what the order says, for a move that opens.
+    """
+
+    order: MoveOrder
+    plans: tuple[MovePlan, ...]
+    digest: str = ""
+    search: Mapping[str, Any] = field(default_factory=dict)
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimRequest:
     """The claims of one request, which all hold or none.
 
     ``others``: other ways to serve it, for the same consumers; the first that has room is taken.
     ``notes``: for each way what the journal is told besides. ``lease_until``: when the consumers'
     allocations are freed unless somebody renews or changes them (naive UTC); None: never.
+    ``move``: the claim, which is of one consumer then, is the destination of a move.
     """
 
     claims: tuple[ConsumerClaim, ...]
@@ -52,6 +72,7 @@ class ClaimRequest:
     others: tuple[tuple[ConsumerClaim, ...], ...] = ()
     notes: tuple[tuple[Entry, ...], ...] = ()
     lease_until: datetime | None = None
+    move: MoveClaim | None = None
 
     @property
     def ways(self) -> tuple[tuple[ConsumerClaim, ...], ...]:
@@ -136,15 +157,24 @@ def write_claims(
 ) -> list[Outcome]:
     """Decide and write several requests in one transaction; a refusal concerns only its own."""
     claims = [claim for request in requests for way in request.ways for claim in way]
+    openings = [
+        request.move.order
+        for request in requests
+        if request.move is not None and isinstance(request.move.order, Opening)
+    ]
 
     def attempt(tx: Transaction) -> list[Outcome]:
-        books = load_books(tx, claims)
+        known = set(load_known(tx, [one.uuid for one in openings])) if openings else set()
+        books = load_books(
+            tx, claims, consumers=[one.hold for one in openings], opens_moves=bool(openings)
+        )
         outcomes: list[Outcome] = []
         leases: list[Lease] = []
+        moved: list[MoveClaim] = []
         for request in requests:
-            observer = observer_of(request.origin, moves)
             try:
-                accepted = decide_ways(books.ledger, request.ways, absentee, observer)
+                check_new(request.move, known)
+                accepted = decide_ways(books.ledger, request, absentee, moves)
             except Refusal as refusal:
                 if isinstance(refusal, CapacityExceeded):
                     check_still_true(tx, books, request.claims)
@@ -154,30 +184,67 @@ def write_claims(
             if request.notes:
                 books.entries.extend((note, request.origin) for note in request.notes[accepted.way])
             leases += leases_of(request, accepted)
+            if request.move is not None:
+                moved.append(replace(request.move, plans=(request.move.plans[accepted.way],)))
+                known.add(request.move.order.uuid)
             outcomes.append(accepted)
         if books.entries:
             write_books(tx, books, at=requests[0].origin.at)
             write_leases(tx, leases)
+            write_moved(tx, moved, books)
         return outcomes
 
     return store.run(attempt)
 
 
+def check_new(move: MoveClaim | None, known: Collection[MoveUuid]) -> None:
+    """Refuse to open a move that there is already.
+
+    Raises:
+        MoveExists
+    """
+    if move is not None and isinstance(move.order, Opening) and move.order.uuid in known:
+        raise MoveExists(move.order.uuid)
+
+
 def decide_ways(
-    ledger: Ledger,
-    ways: Sequence[Sequence[ConsumerClaim]],
-    absentee: Absentee,
-    observer: Observer,
+    ledger: Ledger, request: ClaimRequest, absentee: Absentee, moves: MoveRules
 ) -> Accepted:
     """Decide the claims of one request in the first way that has room.
 
     Raises:
         Refusal: what the last way was refused for, or what no other way could mend.
     """
+    observer = observer_of(request.origin, moves)
+
+    def decide(claims: Sequence[ConsumerClaim]) -> Sequence[ConsumerChange]:
+        if request.move is None:
+            return decide_claims(ledger, claims, absentee, observer)
+        (claim,) = claims
+        return decide_order(ledger, request.move.order, claim, absentee)
+
+    ways = request.ways
     for number, claims in enumerate(ways[:-1]):
         with contextlib.suppress(*NO_ROOM):
-            return Accepted(number, decide_claims(ledger, claims, absentee, observer))
-    return Accepted(len(ways) - 1, decide_claims(ledger, ways[-1], absentee, observer))
+            return Accepted(number, decide(claims))
+    return Accepted(len(ways) - 1, decide(ways[-1]))
+
+
+def write_moved(tx: Transaction, moved: Iterable[MoveClaim], books: Books) -> None:
+    """Note what moves know of their orders and destinations, behind the moves themselves."""
+    for claim in moved:
+        order, (plan,) = claim.order, claim.plans
+        if isinstance(order, Opening):
+            write_order(
+                tx, order.uuid, digest=claim.digest, search=claim.search, deadline=claim.deadline
+            )
+            step, generation = MoveEvent.OPEN, Generation(1)
+        else:
+            step, generation = MoveEvent.RESCHEDULE, Generation(order.generation + 1)
+        write_plan(tx, order.uuid, plan)
+        if books.moves[order.uuid].after.generation == generation:
+            # Else a later request of the batch has changed the move already.
+            write_step(tx, order.uuid, step=step, generation=generation)
 
 
 def leases_of(request: ClaimRequest, accepted: Accepted) -> Iterator[Lease]:

@@ -13,8 +13,10 @@ Readable = Callable[[Mapping[Slot, int]], dict[str, dict[str, int]]]
 _KINDS: Final = {
     MoveState.SWAPPED: "move.empty",
     MoveState.CLAIMED: "move.claim",
+    MoveState.STARTED: "move.start",
     MoveState.CONFIRMED: "move.confirm",
     MoveState.REVERTED: "move.revert",
+    MoveState.FAILED: "move.fail",
     MoveState.ABANDONED: "move.abandon",
 }
 
@@ -41,6 +43,7 @@ def _state(move: Move | None) -> dict[str, Any] | None:
     if move is None:
         return None
     return {
+        "kind": move.kind.value,
         "state": move.state.value,
         "consumer": move.consumer,
         "hold": move.hold,

@@ -21,7 +21,7 @@ CREDIT_KIND: Final = "allocation.credit"
 
 MOVE_KIND_PREFIX: Final = "move."
 MOVE_BEGIN_KIND: Final = "move.begin"
-MOVE_END_KINDS: Final = ("move.confirm", "move.revert", "move.abandon")
+MOVE_END_KINDS: Final = ("move.confirm", "move.revert", "move.fail", "move.abandon")
 
 RECOUNT_KIND: Final = "usages.recount"
 """All running totals may have changed: no list of providers says which."""

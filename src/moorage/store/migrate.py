@@ -196,14 +196,14 @@ _MEND_MOVES = (
     Write(
         """UPDATE moorage_moves
            SET state = 'abandoned', credited = 0, generation = generation + 1,
-               open_consumer = NULL, open_hold = NULL, updated_at = :at
-           WHERE open_hold IS NOT NULL
+               open_consumer = NULL, open_hold = NULL, due_at = NULL, updated_at = :at
+           WHERE open_hold IS NOT NULL AND kind <> 'unshelve'
              AND NOT EXISTS (SELECT 1 FROM allocations a WHERE a.consumer_id = open_hold)"""
     ),
     Write(
         """UPDATE moorage_moves
            SET state = 'swapped', credited = 0, generation = generation + 1, updated_at = :at
-           WHERE state = 'claimed'
+           WHERE state IN ('claimed', 'started')
              AND NOT EXISTS (SELECT 1 FROM allocations a WHERE a.consumer_id = open_consumer)"""
     ),
     Write(

@@ -9,17 +9,14 @@ import msgspec
 
 from moorage.domain.ids import SHARING_TRAIT, ConsumerUuid, Generation, MoveUuid, ProviderId
 from moorage.domain.ledger import Slot
-from moorage.domain.move import Move, MoveState
+from moorage.domain.move import Move, MoveKind, MoveState
 from moorage.store.sql import Insert, Load, RowsUpdate, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import moorage_credits, moorage_moves
 from moorage.store.transaction import Transaction
 
-OBSERVED_KIND: Final = "observed"
-"""The kind of moves that were made out from a client's changes of allocations."""
-
 _OPEN = Load(
-    """SELECT m.id, m.uuid, m.state, m.consumer, m.hold, m.credited, m.generation,
+    """SELECT m.id, m.uuid, m.kind, m.state, m.consumer, m.hold, m.credited, m.generation,
               m.global_request_id, m.created_at, k.resource_provider_id, k.resource_class_id,
               k.used
        FROM moorage_moves m
@@ -81,7 +78,7 @@ _FOLLOW = RowsUpdate("moorage_moves", _COLUMNS, assign=_CHANGED, match=_MATCH)
 _CLOSE = RowsUpdate(
     "moorage_moves",
     _COLUMNS,
-    assign={**_CHANGED, "open_consumer": "NULL", "open_hold": "NULL"},
+    assign={**_CHANGED, "open_consumer": "NULL", "open_hold": "NULL", "due_at": "NULL"},
     match=_MATCH,
 )
 _encode = msgspec.json.Encoder().encode
@@ -133,6 +130,7 @@ def _move(rows: Sequence[Any]) -> Move:
         generation=Generation(first.generation),
         credited=bool(first.credited),
         credits=credited,
+        kind=MoveKind(first.kind),
     )
 
 
@@ -199,7 +197,7 @@ def _values(row: MoveRow, at: datetime) -> dict[str, Any]:
     move = row.after
     return {
         "uuid": move.uuid,
-        "kind": OBSERVED_KIND,
+        "kind": move.kind.value,
         "state": move.state.value,
         "consumer": move.consumer,
         "hold": move.hold,

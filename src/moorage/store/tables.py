@@ -310,18 +310,30 @@ moorage_moves = Table(
     Column("source", _long_text),
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
+    Column("last_step", String(20)),
+    Column("step_generation", Integer),
+    Column("digest", String(64)),
+    Column("request", _long_text),
+    Column("destination", _long_text),
+    Column("alternates", _long_text),
+    Column("tried", _long_text),
+    Column("deadline", _moment),
+    Column("due_at", _moment),
+    Column("outcome", _long_text),
     UniqueConstraint("uuid", name="uniq_moorage_moves0uuid"),
     UniqueConstraint("open_consumer", name="uniq_moorage_moves0open_consumer"),
     UniqueConstraint("open_hold", name="uniq_moorage_moves0open_hold"),
     Index("moorage_moves_consumer_idx", "consumer", "id"),
     Index("moorage_moves_hold_idx", "hold", "id"),
     Index("moorage_moves_state_idx", "state", "id"),
+    Index("moorage_moves_due_at_idx", "due_at"),
     sqlite_autoincrement=True,
     **_MARIADB,
 )
 """Moves, open and over; ``open_consumer`` and ``open_hold`` are empty once a move is over.
 
-So a consumer is in one open move at most, whichever process asks.
+So a consumer is in one open move at most, whichever process asks. From ``last_step`` on it is about
+moves that were ordered; ``due_at`` is the deadline as long as nobody has been alerted to it.
 """
 
 moorage_credits = Table(

@@ -14,6 +14,7 @@ from uuid import uuid4
 from moorage.domain.origin import Origin
 from moorage.operations.expire_leases import expire_leases
 from moorage.operations.services import Services
+from moorage.operations.watch_moves import clean_up_moves, end_overdue_moves
 from moorage.telemetry import metrics
 from moorage.telemetry.alerts import alert
 from moorage.telemetry.log import write_event
@@ -34,7 +35,11 @@ class Step:
     run: Callable[[Services, Origin], int]
 
 
-STEPS: Final = (Step("expire_leases", expire_leases),)
+STEPS: Final = (
+    Step("expire_leases", expire_leases),
+    Step("clean_up_moves", clean_up_moves),
+    Step("end_overdue_moves", end_overdue_moves),
+)
 """What the runner does in each turn, in this order."""
 
 

@@ -22,6 +22,7 @@ from moorage.api.wire import ConsumerType, OwnerId
 from moorage.candidates.gang import Gang, Relation
 from moorage.candidates.options import Preference
 from moorage.domain import refusals
+from moorage.domain.explanation import Explanation
 from moorage.domain.ids import ConsumerUuid
 from moorage.domain.made_claim import Placing, StandingClaim
 from moorage.operations.explain_search import explain_search
@@ -139,7 +140,8 @@ class ExplanationAnswer(Document, frozen=True, kw_only=True):
 
 CLAIMS_ASKED: Final = parser_of(ClaimsAsked)
 SEARCH_ASKED: Final = parser_of(SearchAsked)
-_canonical = msgspec.json.Encoder(order="sorted").encode
+canonical = msgspec.json.Encoder(order="sorted").encode
+"""A body in the one form that does not depend on the order of its members."""
 
 
 def handle_make_claims(call: Call) -> Reply:
@@ -163,7 +165,7 @@ def order_of(call: Call, asked: ClaimsAsked) -> ClaimOrder:
         if request is None:
             raise Problem(400, f"JSON does not validate: consumer {one.uuid} has no request")
         trees = asked.trees if one.trees is None else one.trees
-        key = _canonical((request, trees))
+        key = canonical((request, trees))
         if key not in searches:
             searches[key] = search_of(call, request, trees)
         members.append(searches[key])
@@ -176,7 +178,7 @@ def order_of(call: Call, asked: ClaimsAsked) -> ClaimOrder:
         gang=Gang(tuple(members), Preference(asked.strategy), Relation(asked.relation)),
         alternates=asked.alternates,
         lease_s=asked.expires_in_s,
-        digest=hashlib.sha256(_canonical(asked)).hexdigest(),
+        digest=hashlib.sha256(canonical(asked)).hexdigest(),
     )
 
 
@@ -213,6 +215,11 @@ def handle_explain_search(call: Call) -> Reply:
     """How many roots each constraint of a request leaves."""
     asked = SEARCH_ASKED.parse(call.body)
     found = explain_search(call.services, search_of(call, asked.request, asked.trees))
+    return reply_with(explanation_told(found))
+
+
+def explanation_told(found: Explanation) -> ExplanationAnswer:
+    """An explanation as an answer has it."""
     steps = tuple(
         ExplanationStep(
             constraint=step.constraint,
@@ -223,18 +230,18 @@ def handle_explain_search(call: Call) -> Reply:
         )
         for step in found.steps
     )
-    return reply_with(ExplanationAnswer(roots=found.roots, steps=steps, left=found.left))
+    return ExplanationAnswer(roots=found.roots, steps=steps, left=found.left)
 
 
 def claim_told(claim: StandingClaim) -> Claim:
     """A claim as an answer has it."""
-    place = _place(claim.placing)
+    place = place_told(claim.placing)
     return Claim(
         consumer=claim.consumer,
         generation=claim.generation,
         allocations=place.allocations,
         mappings=place.mappings,
-        alternates=tuple(map(_place, claim.alternates)),
+        alternates=tuple(map(place_told, claim.alternates)),
         expires_at=moment_told(claim.expires_at),
     )
 
@@ -244,7 +251,8 @@ def moment_told(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment.isoformat()}Z"
 
 
-def _place(placing: Placing) -> Place:
+def place_told(placing: Placing) -> Place:
+    """A place as an answer has it."""
     return Place(
         allocations={
             uuid: Held(resources=dict(amounts)) for uuid, amounts in placing.allocations.items()
@@ -253,11 +261,12 @@ def _place(placing: Placing) -> Place:
     )
 
 
-_SEARCH_REFUSALS: Final = (
+SEARCH_REFUSALS: Final = (
     refusals.UnknownResourceClass,
     refusals.UnknownTraits,
     refusals.LimitExceeded,
 )
+"""What a request for resources may be refused for by itself."""
 
 CLAIMS: Final = (
     Endpoint(
@@ -269,7 +278,7 @@ CLAIMS: Final = (
         "Find places for one or several consumers and claim them, all or none.",
         body=ClaimsAsked,
         answer=ClaimsAnswer,
-        refusals=(*_SEARCH_REFUSALS, refusals.NothingFits, refusals.ConsumerHolds),
+        refusals=(*SEARCH_REFUSALS, refusals.NothingFits, refusals.ConsumerHolds),
     ),
     Endpoint(
         "show_claim",
@@ -290,6 +299,6 @@ CLAIMS: Final = (
         "How many roots each constraint of a request leaves, one after the other.",
         body=SearchAsked,
         answer=ExplanationAnswer,
-        refusals=_SEARCH_REFUSALS,
+        refusals=SEARCH_REFUSALS,
     ),
 )

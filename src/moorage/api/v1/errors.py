@@ -12,7 +12,14 @@ import msgspec
 
 from moorage.api import errors
 from moorage.api.errors import UNDEFINED, Problem
-from moorage.domain.refusals import ConsumerHolds, NothingFits, Refusal
+from moorage.domain.refusals import (
+    ConsumerHolds,
+    ConsumerInMove,
+    MoveGenerationConflict,
+    NothingFits,
+    Refusal,
+    StepImpossible,
+)
 
 CODES: Final = {
     400: "moorage.bad_request",
@@ -33,6 +40,9 @@ CODES: Final = {
 FACTS: Final[Mapping[type[Refusal], tuple[str, ...]]] = {
     NothingFits: ("consumer", "explanation", "gave_up"),
     ConsumerHolds: ("consumer", "generation"),
+    ConsumerInMove: ("consumer", "move"),
+    MoveGenerationConflict: ("generation", "state"),
+    StepImpossible: ("step", "state"),
 }
 """The fields of a refusal that the error document has as they are, beside the words."""
 

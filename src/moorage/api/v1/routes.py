@@ -14,6 +14,7 @@ from moorage.api.v1.audit import AUDIT
 from moorage.api.v1.claims import CLAIMS
 from moorage.api.v1.endpoints import Endpoint
 from moorage.api.v1.leases import LEASES
+from moorage.api.v1.moves import MOVES
 from moorage.api.v1.openapi import describe
 from moorage.api.v1.version import VERSION
 
@@ -39,7 +40,7 @@ _OPENAPI: Final = (
     ),
 )
 
-ENDPOINTS: Final = (*VERSION, *_OPENAPI, *CLAIMS, *LEASES, *AUDIT)
+ENDPOINTS: Final = (*VERSION, *_OPENAPI, *CLAIMS, *LEASES, *MOVES, *AUDIT)
 
 
 @dataclass(slots=True)
