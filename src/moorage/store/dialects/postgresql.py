@@ -8,7 +8,14 @@ import psycopg
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, Float, Integer, event
 from sqlalchemy.types import TypeEngine
 
-from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import (
+    Command,
+    Reader,
+    Session,
+    Trouble,
+    is_integrity_error,
+    returning_clause,
+)
 from moorage.store.dialects.postgresql_reader import PostgreSQLReader
 from moorage.store.dialects.postgresql_session import UNPREPARED, PostgreSQLSession
 
@@ -97,12 +104,15 @@ class PostgreSQL:
         sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
         return f"UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {match}"
 
-    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+    def insert_rows(
+        self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]
+    ) -> Command:
         names = ", ".join(column.name for column in columns)
         fields = ", ".join(f"{one.name} {_plain_type(one.type)}" for one in columns)
         return Command(
             f"INSERT INTO {table} ({names})"
-            f" SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS d({fields})",
+            f" SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS d({fields})"
+            f"{returning_clause(returning)}",
             rows=True,
         )
 
