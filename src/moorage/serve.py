@@ -23,6 +23,7 @@ from moorage.coherence.project_sums import ProjectSums
 from moorage.domain.claim import Absentee
 from moorage.domain.refusals import StoreUnavailable
 from moorage.operations.claim_queue import ClaimQueue
+from moorage.operations.provider_queue import ProviderQueue
 from moorage.operations.services import Rules, Services
 from moorage.settings import (
     Configuration,
@@ -135,6 +136,7 @@ def build_services(store: Store, settings: Settings) -> Services:
         keeper=Keeper(store),
         sums=ProjectSums(store),
         claims=ClaimQueue(store, absentee, settings.moves),
+        providers=ProviderQueue(store),
         rules=Rules(absentee=absentee, search=search, moves=settings.moves),
         clock=_utc_now,
         new_random=np.random.default_rng,

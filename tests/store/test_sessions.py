@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
+from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import StoreUnavailable
 from moorage.operations.services import Services
 from moorage.store.dialects import StaleView, mariadb_session
@@ -12,8 +13,17 @@ from moorage.store.journal import Entry, write_journal
 from moorage.store.sql import Insert, Load, RowsUpdate, Write
 from moorage.store.tables import projects
 from moorage.store.transaction import Transaction
-from tests.support.books import count_sendings, now, open_services, origin
+from tests.support.books import (
+    add_host,
+    claim_for,
+    count_sendings,
+    hold,
+    now,
+    open_services,
+    origin,
+)
 from tests.support.databases import DatabaseKind
+from tests.support.ids import new_uuid
 
 INSERT = Insert(projects, ("external_id", "created_at"))
 FIND = Load(
@@ -190,6 +200,38 @@ class TestPreparedStatements:
                 )
             )
         assert names_in(services, "a") == ["a"]
+
+    @pytest.fixture
+    def unused(self, services: Services) -> Iterator[Services]:
+        """Services whose connections have not yet sent anything, an upgrade neither."""
+        url = services.store.writer.url.render_as_string(hide_password=False)
+        found = open_services(url, upgrade=False)
+        yield found
+        found.store.close()
+
+    def test_each_is_planned_once_and_reads_no_table_from_end_to_end(
+        self, unused: Services
+    ) -> None:
+        for _ in range(7):  # the server looks at five plans before it keeps one
+            host = add_host(unused, {"VCPU": Inventory(8)})
+            hold(unused, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+        with unused.store.writer.connect() as connection:
+            prepared = connection.execute(
+                text(
+                    """SELECT name, statement, custom_plans, cardinality(parameter_types) AS count
+                       FROM pg_prepared_statements WHERE name LIKE 'moorage%'"""
+                )
+            ).all()
+            assert len(prepared) > 10
+            for one in prepared:
+                assert not one.custom_plans, one.statement
+                if one.statement.startswith(("BEGIN", "COMMIT")):
+                    continue
+                nothing = f"({', '.join(['NULL'] * one.count)})" if one.count else ""
+                plan = connection.execute(text(f"EXPLAIN EXECUTE {one.name}{nothing}")).scalars()
+                steps = "\n".join(plan)
+                assert "Seq Scan" not in steps, one.statement
+                assert "Hash Join" not in steps, one.statement
 
     def test_a_text_with_nul_is_refused_not_cut(self, services: Services) -> None:
         services.store.run(lambda tx: add(tx, "a"))

@@ -18,6 +18,7 @@ from moorage.domain.origin import Origin
 from moorage.operations.claim import claim
 from moorage.operations.claim_queue import ClaimQueue
 from moorage.operations.create_provider import create_provider
+from moorage.operations.provider_queue import ProviderQueue
 from moorage.operations.services import Rules, Services
 from moorage.operations.set_inventories import set_inventories
 from moorage.operations.set_provider_traits import set_provider_traits
@@ -53,6 +54,7 @@ def services_on(store: Store) -> Services:
         keeper=Keeper(store),
         sums=ProjectSums(store),
         claims=ClaimQueue(store, ABSENTEE),
+        providers=ProviderQueue(store),
         rules=Rules(ABSENTEE, SearchRules()),
         clock=now,
         new_random=np.random.default_rng,

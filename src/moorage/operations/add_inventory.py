@@ -3,9 +3,9 @@
 from moorage.domain.inventory import Inventory, ProviderInventories, check_capacity
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import InventoryExists
-from moorage.operations.inventory_change import change_inventories, load_shelf
+from moorage.operations.inventory_change import decide_inventories
+from moorage.operations.provider_changes import ChangeRequest, Decision, Part, Shelf
 from moorage.operations.services import Services
-from moorage.store.transaction import Transaction
 
 
 def add_inventory(
@@ -23,8 +23,7 @@ def add_inventory(
         UnknownProvider, InventoryCapacityInvalid, UnknownResourceClass, InventoryExists
     """
 
-    def attempt(tx: Transaction) -> ProviderInventories:
-        shelf = load_shelf(tx, provider, generation=None)
+    def decide(shelf: Shelf) -> Decision:
         check_capacity(
             inventory,
             provider=provider,
@@ -34,6 +33,8 @@ def add_inventory(
         if resource_class in shelf.stock:
             raise InventoryExists(provider, resource_class)
         given = {resource_class: inventory}
-        return change_inventories(tx, shelf, given=given, dropped=(), origin=origin)
+        return decide_inventories(shelf, given=given, dropped=(), origin=origin)
 
-    return services.store.run(attempt)
+    request = ChangeRequest(provider, Part.INVENTORIES, None, [resource_class], origin, decide)
+    shown: ProviderInventories = services.providers.submit(request)
+    return shown

@@ -1,13 +1,7 @@
-"""Claims of concurrent requests, written together.
-
-The first request to arrive leads: it takes what has gathered behind it, decides all of it in one
-transaction and answers for everyone. A batch of one costs what a single claim costs.
-"""
+"""Claims of concurrent requests, written together."""
 
 import contextlib
-import threading
 import uuid
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,14 +23,12 @@ from moorage.domain.refusals import (
     UnknownAllocationProvider,
 )
 from moorage.operations.books import Books, check_still_true, load_books, write_books
+from moorage.operations.write_queue import WriteQueue
 from moorage.store.journal import Entry
 from moorage.store.leases import Lease, write_leases
 from moorage.store.move_records import load_known, write_order, write_plan, write_step
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
-
-BATCH_REQUESTS_MAX: Final = 64
-"""Requests that share one transaction at most."""
 
 NO_ROOM: Final = (CapacityExceeded, InventoryMissing, UnitsViolated, UnknownAllocationProvider)
 """Refusals of one way to serve a request that say nothing about the others."""
@@ -91,62 +83,13 @@ class Accepted:
 Outcome = Accepted | BaseException
 
 
-@dataclass(slots=True)
-class _Ticket:
-    request: ClaimRequest
-    answered: bool = False
-    outcome: Outcome | None = None
-
-
-@dataclass(slots=True)
-class ClaimQueue:
+class ClaimQueue(WriteQueue[ClaimRequest, Accepted]):
     """The claims of one process on their way to the store."""
 
-    store: Store
-    absentee: Absentee
-    moves: MoveRules = DEFAULT_MOVE_RULES
-    _waiting: deque[_Ticket] = field(default_factory=deque)
-    _lead: threading.Lock = field(default_factory=threading.Lock)
-
-    def submit(self, request: ClaimRequest) -> Accepted:
-        """Have a request decided and written; returns when it is committed.
-
-        Raises:
-            Refusal: the request was refused.
-            StoreUnavailable: it was not written.
-        """
-        ticket = _Ticket(request)
-        self._waiting.append(ticket)
-        with self._lead:
-            # Whoever led before may have taken this ticket along.
-            while not ticket.answered:
-                self._serve(self._take())
-        outcome = ticket.outcome
-        if isinstance(outcome, BaseException):
-            raise outcome
-        assert outcome is not None
-        return outcome
-
-    def _take(self) -> list[_Ticket]:
-        batch: list[_Ticket] = []
-        while self._waiting and len(batch) < BATCH_REQUESTS_MAX:
-            batch.append(self._waiting.popleft())
-        return batch
-
-    def _serve(self, batch: list[_Ticket]) -> None:
-        try:
-            requests = [ticket.request for ticket in batch]
-            outcomes = write_claims(self.store, requests, self.absentee, self.moves)
-        except BaseException as error:  # noqa: BLE001 - every waiting request must be answered
-            if len(batch) > 1 and isinstance(error, Exception):
-                # One request's fault must not become its neighbours': each has its own try.
-                for ticket in batch:
-                    self._serve([ticket])
-                return
-            outcomes = [error] * len(batch)
-        for ticket, outcome in zip(batch, outcomes, strict=True):
-            ticket.outcome = outcome
-            ticket.answered = True
+    def __init__(
+        self, store: Store, absentee: Absentee, moves: MoveRules = DEFAULT_MOVE_RULES
+    ) -> None:
+        super().__init__(lambda requests: write_claims(store, requests, absentee, moves))
 
 
 def write_claims(

@@ -1,9 +1,9 @@
 """Remove all inventories from a provider."""
 
 from moorage.domain.origin import Origin
-from moorage.operations.inventory_change import change_inventories, load_shelf
+from moorage.operations.inventory_change import decide_inventories
+from moorage.operations.provider_changes import ChangeRequest, Decision, Part, Shelf
 from moorage.operations.services import Services
-from moorage.store.transaction import Transaction
 
 
 def delete_inventories(services: Services, *, provider: str, origin: Origin) -> None:
@@ -13,8 +13,7 @@ def delete_inventories(services: Services, *, provider: str, origin: Origin) -> 
         UnknownProvider, InventoryInUse
     """
 
-    def attempt(tx: Transaction) -> None:
-        shelf = load_shelf(tx, provider, generation=None)
-        change_inventories(tx, shelf, given={}, dropped=list(shelf.stock), origin=origin)
+    def decide(shelf: Shelf) -> Decision:
+        return decide_inventories(shelf, given={}, dropped=list(shelf.stock), origin=origin)
 
-    services.store.run(attempt)
+    services.providers.submit(ChangeRequest(provider, Part.INVENTORIES, None, (), origin, decide))

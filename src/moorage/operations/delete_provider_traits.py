@@ -2,7 +2,7 @@
 
 from moorage.domain.origin import Origin
 from moorage.operations.services import Services
-from moorage.operations.set_provider_traits import change_provider_traits
+from moorage.operations.set_provider_traits import set_provider_traits
 
 
 def delete_provider_traits(services: Services, *, provider: str, origin: Origin) -> None:
@@ -11,4 +11,4 @@ def delete_provider_traits(services: Services, *, provider: str, origin: Origin)
     Raises:
         UnknownProvider
     """
-    services.store.run(lambda tx: change_provider_traits(tx, provider, None, {}, origin))
+    set_provider_traits(services, provider=provider, generation=None, traits=(), origin=origin)

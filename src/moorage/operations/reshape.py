@@ -9,6 +9,7 @@ from moorage.domain.reshape import Reshape, ReshapePlan, decide_reshape
 from moorage.operations.books import Books, check_still_true, load_books, write_books
 from moorage.operations.services import Services
 from moorage.store.inventories import (
+    NewStock,
     delete_inventory_rows,
     insert_inventories,
     update_inventories,
@@ -37,7 +38,8 @@ def reshape(services: Services, request: Reshape, origin: Origin) -> None:
             check_still_true(tx, books, request.claims)
             raise
         _enter(books, request, plan, origin)
-        insert_inventories(tx, plan.added, at=origin.at)
+        added = [NewStock(*slot, value, origin.at) for slot, value in plan.added.items()]
+        insert_inventories(tx, added)
         update_inventories(tx, plan.changed, at=origin.at)
         write_books(tx, books, at=origin.at)
         for uuid, names in plan.removed.items():

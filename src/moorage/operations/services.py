@@ -12,6 +12,7 @@ from moorage.coherence.project_sums import ProjectSums
 from moorage.domain.claim import Absentee
 from moorage.domain.move import DEFAULT_MOVE_RULES, MoveRules
 from moorage.operations.claim_queue import ClaimQueue
+from moorage.operations.provider_queue import ProviderQueue
 from moorage.store.store import Store
 
 
@@ -32,6 +33,7 @@ class Services:
     keeper: Keeper
     sums: ProjectSums
     claims: ClaimQueue
+    providers: ProviderQueue
     rules: Rules
     clock: Callable[[], datetime]
     new_random: Callable[[], np.random.Generator]

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 
 from moorage.domain.ids import Generation
 from moorage.domain.origin import Origin
-from moorage.domain.refusals import ProviderGenerationConflict, UnknownProvider
+from moorage.operations.provider_changes import Change, ChangeRequest, Decision, Part, Shelf
 from moorage.operations.services import Services
-from moorage.store.associations import link_aggregates, lock_with_aggregates
-from moorage.store.journal import Entry, write_journal
-from moorage.store.names import ensure_aggregates
-from moorage.store.providers import bump_generations
-from moorage.store.transaction import Transaction
+from moorage.store.journal import Entry
 
 
 def set_aggregates(
@@ -32,20 +28,17 @@ def set_aggregates(
     """
     wanted = set(aggregates)
 
-    def attempt(tx: Transaction) -> Generation:
-        locked, linked = lock_with_aggregates(tx, provider)
-        if locked is None:
-            raise UnknownProvider(provider)
-        if generation is not None and generation != locked.generation:
-            raise ProviderGenerationConflict(provider, locked.generation, generation)
-        added = ensure_aggregates(tx, sorted(wanted - linked.keys()), at=origin.at)
-        gone = [key for uuid, key in linked.items() if uuid not in wanted]
-        link_aggregates(tx, locked.id, added=sorted(added.values()), gone=gone, at=origin.at)
-        if generation is not None:
-            bump_generations(tx, {locked.id: 1}, at=origin.at)
-        if generation is not None or added or gone:
-            entry = Entry("aggregates.set", provider, (locked.id,), sorted(linked), sorted(wanted))
-            write_journal(tx, [entry], origin)
-        return Generation(locked.generation + (generation is not None))
+    def decide(shelf: Shelf) -> Decision:
+        locked, linked = shelf.provider, shelf.linked
+        joined = sorted(wanted - linked.keys())
+        left = [key for uuid, key in linked.items() if uuid not in wanted]
+        raises = generation is not None
+        after = Generation(locked.generation + raises)
+        if not (raises or joined or left):
+            return None, after
+        entry = Entry("aggregates.set", provider, (locked.id,), sorted(linked), sorted(wanted))
+        return Change(entry, raises_generation=raises, joined=joined, left=left), after
 
-    return services.store.run(attempt)
+    request = ChangeRequest(provider, Part.AGGREGATES, generation, wanted, origin, decide)
+    after: Generation = services.providers.submit(request)
+    return after

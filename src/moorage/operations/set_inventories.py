@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from moorage.domain.inventory import Inventory, ProviderInventories, check_capacity
 from moorage.domain.origin import Origin
-from moorage.operations.inventory_change import change_inventories, load_shelf
+from moorage.operations.inventory_change import decide_inventories
+from moorage.operations.provider_changes import ChangeRequest, Decision, Part, Shelf
 from moorage.operations.services import Services
-from moorage.store.transaction import Transaction
 
 
 def set_inventories(
@@ -25,8 +25,7 @@ def set_inventories(
         UnknownResourceClass, InventoryInUse
     """
 
-    def attempt(tx: Transaction) -> ProviderInventories:
-        shelf = load_shelf(tx, provider, generation=generation)
+    def decide(shelf: Shelf) -> Decision:
         for name, inventory in inventories.items():
             check_capacity(
                 inventory,
@@ -35,6 +34,10 @@ def set_inventories(
                 reserved_may_be_total=reserved_may_be_total,
             )
         dropped = [name for name in shelf.stock if name not in inventories]
-        return change_inventories(tx, shelf, given=inventories, dropped=dropped, origin=origin)
+        return decide_inventories(shelf, given=inventories, dropped=dropped, origin=origin)
 
-    return services.store.run(attempt)
+    request = ChangeRequest(
+        provider, Part.INVENTORIES, generation, inventories.keys(), origin, decide
+    )
+    shown: ProviderInventories = services.providers.submit(request)
+    return shown

@@ -2,11 +2,9 @@
 
 from moorage.domain.inventory import Inventory, ProviderInventories, check_capacity
 from moorage.domain.origin import Origin
-from moorage.domain.refusals import UnknownInventory, UnknownResourceClass
-from moorage.operations.inventory_change import change_inventories, load_shelf
+from moorage.operations.inventory_change import check_present, decide_inventories
+from moorage.operations.provider_changes import ChangeRequest, Decision, Part, Shelf
 from moorage.operations.services import Services
-from moorage.store.names import keep_classes
-from moorage.store.transaction import Transaction
 
 
 def update_inventory(
@@ -26,19 +24,19 @@ def update_inventory(
         UnknownResourceClass, UnknownInventory
     """
 
-    def attempt(tx: Transaction) -> ProviderInventories:
-        shelf = load_shelf(tx, provider, generation=generation)
+    def decide(shelf: Shelf) -> Decision:
         check_capacity(
             inventory,
             provider=provider,
             resource_class=resource_class,
             reserved_may_be_total=reserved_may_be_total,
         )
-        if resource_class not in shelf.stock:
-            if not keep_classes(tx, [resource_class]):
-                raise UnknownResourceClass(resource_class)
-            raise UnknownInventory(provider, resource_class)
+        check_present(shelf, resource_class)
         given = {resource_class: inventory}
-        return change_inventories(tx, shelf, given=given, dropped=(), origin=origin)
+        return decide_inventories(shelf, given=given, dropped=(), origin=origin)
 
-    return services.store.run(attempt)
+    request = ChangeRequest(
+        provider, Part.INVENTORIES, generation, [resource_class], origin, decide
+    )
+    shown: ProviderInventories = services.providers.submit(request)
+    return shown

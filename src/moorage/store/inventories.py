@@ -1,18 +1,19 @@
 """Rows of inventories, each with its running total in ``moorage_usages``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from moorage.domain.ids import ProviderId, ProviderUuid, ResourceClassId
 from moorage.domain.inventory import Inventory
+from moorage.store.dialects import Rows
 from moorage.store.providers import LockedProvider, lock_providers_with
 from moorage.store.sql import Insert, Load, RowsUpdate, Write
 from moorage.store.tables import inventories, moorage_usages
 from moorage.store.transaction import Transaction
 
-_STOCK = Load(
+STOCK: Final = Load(
     """SELECT i.resource_provider_id, i.resource_class_id, rc.name, i.total, i.reserved,
               i.min_unit, i.max_unit, i.step_size, i.allocation_ratio,
               COALESCE(u.used, 0) AS used
@@ -58,6 +59,15 @@ class Stock:
     used: int
 
 
+class NewStock(NamedTuple):
+    """An inventory to be added."""
+
+    provider: ProviderId
+    class_id: ResourceClassId
+    inventory: Inventory
+    at: datetime
+
+
 def _inventory(row: Any) -> Inventory:
     return Inventory(
         total=row.total,
@@ -73,8 +83,14 @@ def lock_stock(
     tx: Transaction, providers: Iterable[str]
 ) -> tuple[dict[ProviderUuid, LockedProvider], list[Stock]]:
     """Take the rows of providers, and load their inventories with the running totals."""
-    locked, rows = lock_providers_with(tx, providers, _STOCK)
-    return locked, [
+    wanted = list(providers)
+    locked, (rows,) = lock_providers_with(tx, wanted, (STOCK, wanted))
+    return locked, stock_from(rows)
+
+
+def stock_from(rows: Rows) -> list[Stock]:
+    """What ``STOCK`` has found."""
+    return [
         Stock(
             row.resource_provider_id,
             row.resource_class_id,
@@ -86,26 +102,21 @@ def lock_stock(
     ]
 
 
-def insert_inventories(
-    tx: Transaction,
-    added: Mapping[tuple[ProviderId, ResourceClassId], Inventory],
-    *,
-    at: datetime,
-) -> None:
+def insert_inventories(tx: Transaction, added: Collection[NewStock]) -> None:
     """Add inventories, each with a running total of nothing."""
     tx.insert(
         _INSERT,
         [
             _values(inventory)
             | {"resource_provider_id": provider, "resource_class_id": class_id, "created_at": at}
-            for (provider, class_id), inventory in added.items()
+            for provider, class_id, inventory, at in added
         ],
     )
     tx.insert(
         _INSERT_USAGES,
         [
-            {"resource_provider_id": provider, "resource_class_id": class_id, "used": 0}
-            for provider, class_id in added
+            {"resource_provider_id": one.provider, "resource_class_id": one.class_id, "used": 0}
+            for one in added
         ],
     )
 

@@ -1,14 +1,15 @@
 """Rows of resource providers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from moorage.domain.ids import Generation, ProviderId, ProviderUuid
 from moorage.domain.provider import Provider
 from moorage.store.dialects import Rows
-from moorage.store.sql import UNDATED, Load, LockingLoad, Write
+from moorage.store.sql import UNDATED, Insert, Load, LockingLoad, Write
+from moorage.store.tables import resource_providers
 from moorage.store.transaction import Transaction
 
 _PROVIDER = """
@@ -25,7 +26,14 @@ _LOCK = LockingLoad(
     index="uniq_resource_providers0uuid",
 )
 _TAKEN = Load(
-    "SELECT p.uuid, p.name FROM resource_providers p WHERE p.uuid = :uuid OR p.name = :name"
+    """SELECT p.uuid, p.name FROM resource_providers p
+       WHERE p.uuid IN :uuids UNION SELECT p.uuid, p.name FROM resource_providers p
+       WHERE p.name IN :names"""
+)
+PARENTS: Final = Load(
+    """SELECT p.id, p.uuid, root.id AS root_id, root.uuid AS root_uuid
+       FROM resource_providers p JOIN resource_providers root ON root.id = p.root_provider_id
+       WHERE p.uuid IN :uuids"""
 )
 _SUBTREE = Load(
     """WITH RECURSIVE subtree (id, uuid) AS (
@@ -38,13 +46,12 @@ _SUBTREE = Load(
 )
 _CHILD = Load("SELECT p.id FROM resource_providers p WHERE p.parent_provider_id = :id LIMIT 1")
 _ALLOCATION = Load("SELECT a.id FROM allocations a WHERE a.resource_provider_id = :id LIMIT 1")
-_INSERT = Load(
-    """INSERT INTO resource_providers
-           (uuid, name, generation, parent_provider_id, root_provider_id, created_at)
-       VALUES (:uuid, :name, 0, :parent_id, :root_id, :at)
-       RETURNING id"""
+_INSERT = Insert(
+    resource_providers,
+    ("uuid", "name", "generation", "parent_provider_id", "root_provider_id", "created_at"),
+    returning=("id", "uuid"),
 )
-_ROOT_ITSELF = Write("UPDATE resource_providers SET root_provider_id = id WHERE id = :id")
+_ROOT_ITSELF = Write("UPDATE resource_providers SET root_provider_id = id WHERE id IN :ids")
 _UPROOT = Write("UPDATE resource_providers SET root_provider_id = NULL WHERE id = :id")
 _RENAME = Write(
     """UPDATE resource_providers
@@ -78,6 +85,26 @@ class LockedProvider:
     generation: Generation
 
 
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A locked provider below which others may be added."""
+
+    id: ProviderId
+    uuid: ProviderUuid
+    root_id: ProviderId
+    root_uuid: ProviderUuid
+
+
+@dataclass(frozen=True, slots=True)
+class NewProvider:
+    """A provider to be added."""
+
+    uuid: str
+    name: str
+    parent: Parent | None
+    at: datetime
+
+
 def _provider(row: Any) -> Provider:
     return Provider(
         id=row.id,
@@ -103,19 +130,21 @@ def lock_providers(tx: Transaction, uuids: Iterable[str]) -> dict[ProviderUuid, 
 
 
 def lock_providers_with(
-    tx: Transaction, uuids: Iterable[str], hanging: Load
-) -> tuple[dict[ProviderUuid, LockedProvider], Rows]:
+    tx: Transaction, uuids: Iterable[str], *hanging: tuple[Load, Collection[str]]
+) -> tuple[dict[ProviderUuid, LockedProvider], list[Rows]]:
     """Take the rows of providers like ``lock_providers``, and load what hangs on them.
 
     Args:
-        hanging: a SELECT by ``:uuids``; what it finds stays as it is for as long as the rows of
-            the providers are taken.
+        hanging: SELECTs by ``:uuids``, each with the uuids of some of the providers; what one finds
+            stays as it is for as long as the rows of the providers are taken.
     """
-    asked = {"uuids": list(uuids)}
-    if not asked["uuids"]:
-        return {}, ()
-    locked, found = tx.load_each((_LOCK, asked), (hanging, asked))
-    return _locked(locked), found
+    wanted = list(uuids)
+    if not wanted:
+        return {}, [() for _ in hanging]
+    asked = [(what, {"uuids": list(some)}) for what, some in hanging if some]
+    locked, *loaded = tx.load_each((_LOCK, {"uuids": wanted}), *asked)
+    found = iter(loaded)
+    return _locked(locked), [next(found) if some else () for _, some in hanging]
 
 
 def _locked(rows: Rows) -> dict[ProviderUuid, LockedProvider]:
@@ -124,9 +153,17 @@ def _locked(rows: Rows) -> dict[ProviderUuid, LockedProvider]:
     }
 
 
-def load_taken(tx: Transaction, *, uuid: str, name: str) -> list[tuple[str, str]]:
-    """(uuid, name) of the providers that have this uuid or this name."""
-    return [(row.uuid, row.name) for row in tx.load(_TAKEN, {"uuid": uuid, "name": name})]
+def load_taken(
+    tx: Transaction, *, uuids: Collection[str], names: Collection[str]
+) -> list[tuple[str, str]]:
+    """(uuid, name) of the providers that have one of these uuids or names."""
+    asked = {"uuids": list(uuids), "names": list(names)}
+    return [(row.uuid, row.name) for row in tx.load(_TAKEN, asked)]
+
+
+def parents_from(rows: Rows) -> dict[ProviderUuid, Parent]:
+    """What ``PARENTS`` has found, by uuid."""
+    return {row.uuid: Parent(row.id, row.uuid, row.root_id, row.root_uuid) for row in rows}
 
 
 def load_subtree(tx: Transaction, top: ProviderId) -> dict[ProviderUuid, ProviderId]:
@@ -142,29 +179,26 @@ def has_allocations(tx: Transaction, provider: ProviderId) -> bool:
     return bool(tx.load(_ALLOCATION, {"id": provider}))
 
 
-def insert_provider(
-    tx: Transaction,
-    *,
-    uuid: str,
-    name: str,
-    parent: Provider | None,
-    root_id: int | None,
-    at: datetime,
-) -> ProviderId:
-    """Add a provider below ``parent`` (with the root's row id), or as a root of its own."""
-    (row,) = tx.load(
-        _INSERT,
+def insert_providers(tx: Transaction, added: Iterable[NewProvider]) -> dict[str, ProviderId]:
+    """Add providers, each below its parent or as a root of its own; their row ids by uuid."""
+    rows = [
         {
-            "uuid": uuid,
-            "name": name,
-            "parent_id": None if parent is None else parent.id,
-            "root_id": root_id,
-            "at": at,
-        },
-    )
-    if root_id is None:
-        tx.write(_ROOT_ITSELF, {"id": row.id})
-    return ProviderId(row.id)
+            "uuid": one.uuid,
+            "name": one.name,
+            "generation": 0,
+            "parent_provider_id": None if one.parent is None else one.parent.id,
+            "root_provider_id": None if one.parent is None else one.parent.root_id,
+            "created_at": one.at,
+        }
+        for one in added
+    ]
+    if not rows:
+        return {}
+    ids = {row.uuid: row.id for row in tx.load(_INSERT, rows)}
+    roots = [ids[row["uuid"]] for row in rows if row["root_provider_id"] is None]
+    if roots:
+        tx.write(_ROOT_ITSELF, {"ids": roots})
+    return ids
 
 
 def update_provider_row(

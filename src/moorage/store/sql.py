@@ -91,16 +91,20 @@ class Write:
 class Insert:
     """An INSERT of any number of rows into these columns of a table."""
 
-    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+    def __init__(
+        self, table: Table, columns: Sequence[str], *, returning: Sequence[str] = ()
+    ) -> None:
+        """``returning``: columns of the new rows that it gives back, in no order."""
         self._table = table
         self._columns = tuple(columns)
+        self._returning = tuple(returning)
         self._by_dialect: dict[str, Command] = {}
 
     def command(self, dialect: Dialect) -> Command:
         found = self._by_dialect.get(dialect.name)
         if found is None:
             columns = [self._table.c[name] for name in self._columns]
-            found = dialect.insert_rows(self._table.name, columns)
+            found = dialect.insert_rows(self._table.name, columns, self._returning)
             self._by_dialect[dialect.name] = found
         return found
 

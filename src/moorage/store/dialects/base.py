@@ -34,14 +34,18 @@ class Piece(NamedTuple):
 class Command:
     """A statement with named parameters, written down once.
 
-    ``rows``: its parameters are a list of mappings, one for each row that it inserts.
+    ``rows``: its parameters are a list of mappings, one for each row that it inserts; ``end``
+    stands behind them.
     ``moments``: columns of its result that are points in time.
     """
 
-    __slots__ = ("moments", "pieces", "row", "rows", "sql")
+    __slots__ = ("end", "moments", "pieces", "row", "rows", "sql")
 
-    def __init__(self, sql: str, *, moments: tuple[str, ...] = (), rows: bool = False) -> None:
+    def __init__(
+        self, sql: str, *, moments: tuple[str, ...] = (), rows: bool = False, end: str = ""
+    ) -> None:
         self.sql = sql
+        self.end = end
         self.rows = rows
         self.moments = moments
         self.pieces = tuple(_split(sql))
@@ -169,8 +173,13 @@ class Dialect(Protocol):
         ``index``: the index of the table that ``match`` goes by.
         """
 
-    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
-        """An INSERT of any number of rows; its parameters are named after the columns."""
+    def insert_rows(
+        self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]
+    ) -> Command:
+        """An INSERT of any number of rows; its parameters are named after the columns.
+
+        ``returning``: columns of the new rows that it gives back, in no order.
+        """
 
     def joined_ids(self, column: str) -> str:
         """An aggregate: the row ids of a group as text, with commas between them."""
@@ -183,6 +192,11 @@ class Dialect(Protocol):
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         """What an error of the driver means; ``lost``: it broke the connection."""
+
+
+def returning_clause(columns: Sequence[str]) -> str:
+    """What ends an INSERT that gives back columns of its new rows; nothing for none."""
+    return f" RETURNING {', '.join(columns)}" if columns else ""
 
 
 def trouble_of(dialect: Dialect, error: DBAPIError) -> Trouble:

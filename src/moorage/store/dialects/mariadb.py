@@ -9,7 +9,14 @@ from pymysql.constants import CLIENT
 from sqlalchemy import Column, Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import (
+    Command,
+    Reader,
+    Session,
+    Trouble,
+    is_integrity_error,
+    returning_clause,
+)
 from moorage.store.dialects.mariadb_reader import MariaDBReader
 from moorage.store.dialects.mariadb_session import MariaDBSession
 
@@ -118,10 +125,16 @@ class MariaDB:
             f" ON {match} SET {sets}"
         )
 
-    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+    def insert_rows(
+        self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]
+    ) -> Command:
         names = ", ".join(f"`{column.name}`" for column in columns)
         marks = ", ".join(f":{column.name}" for column in columns)
-        return Command(f"INSERT INTO {table} ({names}) VALUES {marks}", rows=True)
+        return Command(
+            f"INSERT INTO {table} ({names}) VALUES {marks}",
+            rows=True,
+            end=returning_clause(returning),
+        )
 
     def joined_ids(self, column: str) -> str:
         return f"GROUP_CONCAT({column})"

@@ -103,7 +103,7 @@ def _word(order: Order) -> tuple[str, list[str]]:
     if command.rows:
         names = [parameter for _, parameter, _ in command.pieces if parameter]
         rows = [f"({','.join([mark(row[name]) for name in names])})" for row in parameters]
-        return command.pieces[0].text + ",".join(rows), quoted
+        return command.pieces[0].text + ",".join(rows) + command.end, quoted
     words = []
     for text, parameter, listed in command.pieces:
         words.append(text.replace("%", "%%"))

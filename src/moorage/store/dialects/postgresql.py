@@ -5,15 +5,39 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, Float, Integer
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, Float, Integer, event
 from sqlalchemy.types import TypeEngine
 
-from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import (
+    Command,
+    Reader,
+    Session,
+    Trouble,
+    is_integrity_error,
+    returning_clause,
+)
 from moorage.store.dialects.postgresql_reader import PostgreSQLReader
 from moorage.store.dialects.postgresql_session import UNPREPARED, PostgreSQLSession
 
 MIGRATION_LOCK: Final = 0x6D6F6F72
 """Number of the advisory lock that migrating processes take."""
+
+_PLANNING: Final = "; ".join(
+    f"SET {name} = {value}"
+    for name, value in {
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        "jit": "off",
+    }.items()
+)
+"""What a transaction sends finds its rows by keys, all of it, and is short.
+
+Left to itself the server plans most of it anew each time, since it takes a list of unknown length
+for a long one; and as long as it has not counted a growing table (once a minute at best) it reads
+that from end to end.
+"""
 
 
 class PostgreSQL:
@@ -39,7 +63,8 @@ class PostgreSQL:
         return PostgreSQLReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
-        """Nothing to tell: the server's defaults serve."""
+        if writes:
+            event.listen(engine, "connect", _plan_once)
 
     def open_session(self, connection: Any) -> Session:
         return PostgreSQLSession(connection)
@@ -79,12 +104,15 @@ class PostgreSQL:
         sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
         return f"UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {match}"
 
-    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+    def insert_rows(
+        self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]
+    ) -> Command:
         names = ", ".join(column.name for column in columns)
         fields = ", ".join(f"{one.name} {_plain_type(one.type)}" for one in columns)
         return Command(
             f"INSERT INTO {table} ({names})"
-            f" SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS d({fields})",
+            f" SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS d({fields})"
+            f"{returning_clause(returning)}",
             rows=True,
         )
 
@@ -111,6 +139,12 @@ class PostgreSQL:
         if unnamed or state == "25006" or state.startswith(("08", "57P")):
             return Trouble.LOST
         return Trouble.FAULT
+
+
+def _plan_once(connection: Any, _record: Any) -> None:
+    """Have each statement of a writer planned once on a connection, and never to read a table."""
+    connection.execute(_PLANNING)
+    connection.commit()
 
 
 def _plain_type(kind: TypeEngine[Any]) -> str:

@@ -7,7 +7,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, Connection, Engine, event
 
-from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import (
+    Command,
+    Reader,
+    Session,
+    Trouble,
+    is_integrity_error,
+    returning_clause,
+)
 from moorage.store.dialects.sqlite_reader import SQLiteReader
 from moorage.store.dialects.sqlite_session import SQLiteSession
 
@@ -67,10 +74,15 @@ class SQLite:
         sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
         return f"UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {match}"
 
-    def insert_rows(self, table: str, columns: Sequence[Column[Any]]) -> Command:
+    def insert_rows(
+        self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]
+    ) -> Command:
         names = [column.name for column in columns]
         marks = ", ".join(f":{name}" for name in names)
-        return Command(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", rows=True)
+        end = returning_clause(returning)
+        return Command(
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}){end}", rows=True, end=end
+        )
 
     def joined_ids(self, column: str) -> str:
         return f"group_concat({column})"

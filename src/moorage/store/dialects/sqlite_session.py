@@ -34,18 +34,33 @@ class SQLiteSession:
         cursor = self._cursor
         text = _word(command)
         if command.rows:
-            cursor.executemany(text, [_values(command, row) for row in parameters])
-            return ()
+            return self._insert(command, text, parameters)
         cursor.execute(text, _values(command, parameters))
         if cursor.description is None:
             if due is not None and cursor.rowcount != due:
                 raise StaleView
             return ()
-        row_type = command.row or command.make_row([column[0] for column in cursor.description])
-        rows: list[Any] = list(map(row_type._make, cursor.fetchall()))
+        rows = self._fetch(command)
         if command.moments:
             rows = [_with_moments(command.moments, row) for row in rows]
         return rows
+
+    def _insert(self, command: Command, text: str, parameters: Sequence[Any]) -> Rows:
+        values = [_values(command, row) for row in parameters]
+        if not command.end:
+            self._cursor.executemany(text, values)
+            return ()
+        # The module runs a statement for many rows only where it gives none back.
+        rows: list[Any] = []
+        for row in values:
+            self._cursor.execute(text, row)
+            rows += self._fetch(command)
+        return rows
+
+    def _fetch(self, command: Command) -> list[Any]:
+        cursor = self._cursor
+        row_type = command.row or command.make_row([column[0] for column in cursor.description])
+        return list(map(row_type._make, cursor.fetchall()))
 
 
 _TEXTS: dict[Command, str] = {}

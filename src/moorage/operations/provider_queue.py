@@ -1,0 +1,289 @@
+"""Changes of providers by concurrent requests, written together.
+
+New providers, and all that changes what a provider has, go through here: requests that wait at the
+same time share their statements and the COMMIT. Each is decided by itself, on a provider that no
+other request of the same transaction is about, and refused by itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from moorage.domain.ids import Generation, ProviderId, ProviderUuid, ResourceClassId
+from moorage.domain.origin import Origin
+from moorage.domain.provider import Provider
+from moorage.domain.refusals import (
+    DuplicateProvider,
+    ProviderGenerationConflict,
+    Refusal,
+    UnknownParent,
+    UnknownProvider,
+)
+from moorage.operations.provider_changes import Change, ChangeRequest, Part, Shelf
+from moorage.operations.write_queue import WriteQueue
+from moorage.store.associations import AGGREGATES, TRAITS, NewLink, add_links, delete_links
+from moorage.store.inventories import (
+    STOCK,
+    NewStock,
+    Stock,
+    delete_inventory_rows,
+    insert_inventories,
+    stock_from,
+    update_inventories,
+)
+from moorage.store.journal import Entry, write_journals
+from moorage.store.names import Named, ensure_aggregates, keep_classes, keep_traits
+from moorage.store.providers import (
+    PARENTS,
+    LockedProvider,
+    NewProvider,
+    Parent,
+    bump_generations,
+    insert_providers,
+    load_taken,
+    lock_providers_with,
+    parents_from,
+)
+from moorage.store.store import Store
+from moorage.store.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A request for a new provider: a root, or a child of ``parent_uuid``."""
+
+    uuid: str
+    name: str
+    parent_uuid: str | None
+    origin: Origin
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Whom the request is about."""
+        return (self.uuid, self.name)
+
+
+Request: TypeAlias = ChangeRequest | Creation
+Outcome: TypeAlias = Any
+"""What the client is told, or a ``Refusal``."""
+
+
+class ProviderQueue(WriteQueue[Request, Any]):
+    """The changes of providers of one process, on their way to the store."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(
+            lambda requests: write_requests(store, requests),
+            subjects=lambda request: request.subjects,
+        )
+
+
+def write_requests(store: Store, requests: Sequence[Request]) -> list[Outcome]:
+    """Decide and write several requests in one transaction; a refusal concerns only its own."""
+
+    def attempt(tx: Transaction) -> list[Outcome]:
+        view, plan = _load(tx, requests), _Plan()
+        outcomes = [_decide(view, plan, request) for request in requests]
+        created = _write(tx, plan)
+        return [
+            _shown(one, created[one.uuid]) if isinstance(one, NewProvider) else one
+            for one in outcomes
+        ]
+
+    return store.run(attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the requests of one transaction are decided on."""
+
+    locked: Mapping[ProviderUuid, LockedProvider]
+    parents: Mapping[ProviderUuid, Parent]
+    taken: Sequence[tuple[str, str]]
+    stock: Mapping[ProviderId, Mapping[str, Stock]]
+    linked: Mapping[ProviderId, Mapping[str, int]]
+    class_ids: Mapping[str, ResourceClassId]
+    known_traits: Mapping[str, Named]
+
+    def shelf(self, request: ChangeRequest) -> Shelf:
+        """The provider of a request.
+
+        Raises:
+            UnknownProvider, ProviderGenerationConflict
+        """
+        provider, generation = request.provider, request.generation
+        locked = self.locked.get(ProviderUuid(provider))
+        if locked is None:
+            raise UnknownProvider(provider)
+        if generation is not None and generation != locked.generation:
+            raise ProviderGenerationConflict(provider, locked.generation, generation)
+        return Shelf(
+            locked,
+            self.stock.get(locked.id, {}),
+            self.linked.get(locked.id, {}),
+            self.class_ids,
+            self.known_traits,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the requests of one transaction change, as far as they have been decided."""
+
+    creations: list[tuple[NewProvider, Origin]] = field(default_factory=list)
+    changes: list[tuple[LockedProvider, Change, Origin]] = field(default_factory=list)
+
+
+def _load(tx: Transaction, requests: Sequence[Request]) -> _View:
+    """Lock the providers concerned and load what the requests ask of them."""
+    creations = [request for request in requests if isinstance(request, Creation)]
+    changes = [request for request in requests if isinstance(request, ChangeRequest)]
+    about = {part: [one for one in changes if one.part is part] for part in Part}
+    parents = {one.parent_uuid for one in creations if one.parent_uuid is not None}
+    providers = {part: {one.provider for one in about[part]} for part in Part}
+    locked, (parent_rows, stock_rows, trait_rows, aggregate_rows) = lock_providers_with(
+        tx,
+        parents.union(*providers.values()),
+        (PARENTS, parents),
+        (STOCK, providers[Part.INVENTORIES]),
+        (TRAITS.load, providers[Part.TRAITS]),
+        (AGGREGATES.load, providers[Part.AGGREGATES]),
+    )
+    stock: dict[ProviderId, dict[str, Stock]] = {}
+    for item in stock_from(stock_rows):
+        stock.setdefault(item.provider_id, {})[item.class_name] = item
+    linked: dict[ProviderId, dict[str, int]] = {}
+    for row in (*trait_rows, *aggregate_rows):
+        linked.setdefault(row.resource_provider_id, {})[row.name] = row.id
+    return _View(
+        locked=locked,
+        parents=parents_from(parent_rows),
+        taken=_load_taken(tx, creations),
+        stock=stock,
+        linked=linked,
+        class_ids=keep_classes(tx, _names(about[Part.INVENTORIES])),
+        known_traits=keep_traits(tx, _names(about[Part.TRAITS])),
+    )
+
+
+def _names(requests: Sequence[ChangeRequest]) -> list[str]:
+    return sorted({name for request in requests for name in request.names})
+
+
+def _load_taken(tx: Transaction, creations: Sequence[Creation]) -> list[tuple[str, str]]:
+    # The first try trusts the database's own guard, which most of the time has no cause.
+    if tx.first_try or not creations:
+        return []
+    return load_taken(
+        tx, uuids=[one.uuid for one in creations], names=[one.name for one in creations]
+    )
+
+
+def _decide(view: _View, plan: _Plan, request: Request) -> Outcome:
+    """Decide a request by itself, and enter in the plan what it changes."""
+    try:
+        if isinstance(request, Creation):
+            new = _decide_creation(view, request)
+            plan.creations.append((new, request.origin))
+            return new
+        shelf = view.shelf(request)
+        change, answer = request.decide(shelf)
+    except Refusal as refusal:
+        return refusal
+    if change is not None:
+        plan.changes.append((shelf.provider, change, request.origin))
+    return answer
+
+
+def _decide_creation(view: _View, request: Creation) -> NewProvider:
+    parent = None
+    if request.parent_uuid is not None:
+        parent = view.parents.get(ProviderUuid(request.parent_uuid))
+        if parent is None:
+            raise UnknownParent(request.uuid, request.name, creating=True)
+    same_uuid = any(uuid == request.uuid for uuid, _ in view.taken)
+    same_name = any(name == request.name for _, name in view.taken)
+    if same_uuid or same_name:
+        raise DuplicateProvider(
+            request.uuid if same_uuid else None, request.name if same_name else None
+        )
+    return NewProvider(request.uuid, request.name, parent, request.origin.at)
+
+
+def _write(tx: Transaction, plan: _Plan) -> dict[str, ProviderId]:
+    """Write the plan; the row ids of the new providers by uuid."""
+    created = insert_providers(tx, [new for new, _ in plan.creations])
+    if plan.changes:
+        _write_changes(tx, plan.changes)
+    entries = [(_creation_entry(new, created), origin) for new, origin in plan.creations]
+    entries += [(change.entry, origin) for _, change, origin in plan.changes]
+    write_journals(tx, entries)
+    return created
+
+
+def _write_changes(
+    tx: Transaction, changes: Sequence[tuple[LockedProvider, Change, Origin]]
+) -> None:
+    _write_inventories(tx, changes)
+    latest = max(origin.at for _, _, origin in changes)
+    joined = {uuid for _, change, _ in changes for uuid in change.joined}
+    aggregates = ensure_aggregates(tx, joined, at=latest)
+    for provider, change, _ in changes:
+        delete_links(tx, TRAITS, provider.id, change.traits_gone)
+        delete_links(tx, AGGREGATES, provider.id, change.left)
+    add_links(
+        tx,
+        TRAITS,
+        [
+            NewLink(provider.id, trait, origin.at)
+            for provider, change, origin in changes
+            for trait in change.traits_added
+        ],
+    )
+    add_links(
+        tx,
+        AGGREGATES,
+        [
+            NewLink(provider.id, key, origin.at)
+            for provider, change, origin in changes
+            for key in sorted(aggregates[uuid] for uuid in change.joined)
+        ],
+    )
+    bumps = {provider.id: 1 for provider, change, _ in changes if change.raises_generation}
+    bump_generations(tx, bumps, at=latest)
+
+
+def _write_inventories(
+    tx: Transaction, changes: Sequence[tuple[LockedProvider, Change, Origin]]
+) -> None:
+    for provider, change, _ in changes:
+        delete_inventory_rows(tx, provider.id, change.dropped)
+    insert_inventories(
+        tx,
+        [
+            NewStock(provider.id, class_id, inventory, origin.at)
+            for provider, change, origin in changes
+            for class_id, inventory in change.added.items()
+        ],
+    )
+    for provider, change, origin in changes:
+        updates = {(provider.id, key): value for key, value in change.changed.items()}
+        update_inventories(tx, updates, at=origin.at)
+
+
+def _creation_entry(new: NewProvider, created: Mapping[str, ProviderId]) -> Entry:
+    after = {"name": new.name, "parent": None if new.parent is None else new.parent.uuid}
+    return Entry("provider.create", new.uuid, (created[new.uuid],), None, after)
+
+
+def _shown(new: NewProvider, key: ProviderId) -> Provider:
+    uuid, parent = ProviderUuid(new.uuid), new.parent
+    return Provider(
+        id=key,
+        uuid=uuid,
+        name=new.name,
+        generation=Generation(0),
+        parent_uuid=None if parent is None else parent.uuid,
+        root_uuid=uuid if parent is None else parent.root_uuid,
+        modified_at=new.at,
+    )

@@ -1,0 +1,92 @@
+"""Writes of concurrent requests that share transactions.
+
+The first request to arrive leads: it takes what has gathered behind it, has all of it written in
+one transaction and answers for everyone. A batch of one costs what a single write costs.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+BATCH_REQUESTS_MAX: Final = 64
+"""Requests that share one transaction at most."""
+
+
+@dataclass(slots=True)
+class _Ticket(Generic[R, T]):
+    request: R
+    answered: bool = False
+    outcome: T | BaseException | None = None
+
+
+def _no_subjects(_request: object) -> Collection[str]:
+    return ()
+
+
+class WriteQueue(Generic[R, T]):
+    """The requests of one kind of one process on their way to the store."""
+
+    def __init__(
+        self,
+        write: Callable[[list[R]], Sequence[T | BaseException]],
+        *,
+        subjects: Callable[[R], Collection[str]] = _no_subjects,
+    ) -> None:
+        """``write``: decides and writes a batch in one transaction, with an outcome for each.
+
+        ``subjects``: what a request is about; requests of one batch have none in common.
+        """
+        self._write = write
+        self._subjects = subjects
+        self._waiting: deque[_Ticket[R, T]] = deque()
+        self._lead = threading.Lock()
+
+    def submit(self, request: R) -> T:
+        """Have a request decided and written; returns when it is committed.
+
+        Raises:
+            Refusal: the request was refused.
+            StoreUnavailable: it was not written.
+        """
+        ticket: _Ticket[R, T] = _Ticket(request)
+        self._waiting.append(ticket)
+        with self._lead:
+            # Whoever led before may have taken this ticket along.
+            while not ticket.answered:
+                self._serve(self._take())
+        outcome = ticket.outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert outcome is not None
+        return outcome
+
+    def _take(self) -> list[_Ticket[R, T]]:
+        batch: list[_Ticket[R, T]] = []
+        taken: set[str] = set()
+        while self._waiting and len(batch) < BATCH_REQUESTS_MAX:
+            subjects = self._subjects(self._waiting[0].request)
+            if not taken.isdisjoint(subjects):
+                break
+            taken.update(subjects)
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _serve(self, batch: list[_Ticket[R, T]]) -> None:
+        outcomes: Sequence[T | BaseException]
+        try:
+            outcomes = self._write([ticket.request for ticket in batch])
+        except BaseException as error:  # noqa: BLE001 - every waiting request must be answered
+            if len(batch) > 1 and isinstance(error, Exception):
+                # One request's fault must not become its neighbours': each has its own try.
+                for ticket in batch:
+                    self._serve([ticket])
+                return
+            outcomes = [error] * len(batch)
+        for ticket, outcome in zip(batch, outcomes, strict=True):
+            ticket.outcome = outcome
+            ticket.answered = True
