@@ -73,7 +73,10 @@ def _load_parent(tx: Transaction, parent_uuid: str | None) -> Provider | None:
 
 def _check_free(tx: Transaction, *, uuid: str, name: str) -> None:
     taken = load_taken(tx, uuid=uuid, name=name)
-    same_uuid = any(other == uuid for other, _ in taken)
-    same_name = any(other == name for _, other in taken)
+    same_uuid = any(other.lower() == uuid.lower() for other, _ in taken)
+    # What was not found by its uuid was found by its name, in whichever spelling.
+    same_name = any(
+        other_name == name or other.lower() != uuid.lower() for other, other_name in taken
+    )
     if same_uuid or same_name:
         raise DuplicateProvider(uuid if same_uuid else None, name if same_name else None)

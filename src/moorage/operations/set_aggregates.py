@@ -38,9 +38,14 @@ def set_aggregates(
             raise UnknownProvider(provider)
         if generation is not None and generation != locked.generation:
             raise ProviderGenerationConflict(provider, locked.generation, generation)
-        added = ensure_aggregates(tx, sorted(wanted - linked.keys()), at=origin.at)
-        gone = [key for uuid, key in linked.items() if uuid not in wanted]
-        link_aggregates(tx, locked.id, added=sorted(added.values()), gone=gone, at=origin.at)
+        kept = {key for uuid, key in linked.items() if uuid in wanted}
+        # Two spellings may be one aggregate to the database.
+        kept_or_new = kept.union(
+            ensure_aggregates(tx, sorted(wanted - linked.keys()), at=origin.at).values()
+        )
+        added = sorted(kept_or_new.difference(linked.values()))
+        gone = [key for key in linked.values() if key not in kept_or_new]
+        link_aggregates(tx, locked.id, added=added, gone=gone, at=origin.at)
         if generation is not None:
             bump_generations(tx, {locked.id: 1}, at=origin.at)
         if generation is not None or added or gone:
