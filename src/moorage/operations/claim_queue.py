@@ -22,6 +22,7 @@ from moorage.domain.refusals import (
     CapacityExceeded,
     InventoryMissing,
     Refusal,
+    StoreUnavailable,
     UnitsViolated,
     UnknownAllocationProvider,
 )
@@ -117,7 +118,7 @@ class ClaimQueue:
             requests = [ticket.request for ticket in batch]
             outcomes = write_claims(self.store, requests, self.absentee, self.moves)
         except BaseException as error:  # noqa: BLE001 - every waiting request must be answered
-            if len(batch) > 1 and isinstance(error, Exception):
+            if len(batch) > 1 and _may_be_of_one(error):
                 # One request's fault must not become its neighbours': each has its own try.
                 for ticket in batch:
                     self._serve([ticket])
@@ -126,6 +127,15 @@ class ClaimQueue:
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.outcome = outcome
             ticket.answered = True
+
+
+def _may_be_of_one(error: BaseException) -> bool:
+    """Whether what a batch failed by may be the fault of one of its requests.
+
+    A database that cannot be used is nobody's: all were tried for long enough, or have been written
+    although their commit was not acknowledged, and must not be written again.
+    """
+    return isinstance(error, Exception) and not isinstance(error, StoreUnavailable)
 
 
 def write_claims(
