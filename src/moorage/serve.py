@@ -5,6 +5,8 @@ import ipaddress
 import os
 import socket
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 from wsgiref.types import WSGIApplication
@@ -71,7 +73,7 @@ def load_app(configuration: Configuration, *, with_runner: bool = False) -> WSGI
         with_runner: also work by the clock, in a thread of this process, if the settings say so.
     """
     settings = configuration.settings
-    store = open_ready_store(settings.database)
+    store = open_ready_store(settings.database, tell_absent=log_absent)
     services = build_services(store, settings)
     identity = identity_for(settings.api.auth_strategy, configuration.options)
     policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
@@ -85,20 +87,34 @@ def open_store(database: DatabaseSettings) -> Store:
     """The site's database, or the embedded default in a directory that only we can read."""
     if database.embedded_file is not None:
         database.embedded_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    given: dict[str, Any] = {"recycle_s": database.recycle_s}
-    if database.connections_max is not None:
-        given["connections_max"] = database.connections_max
-    return Store.open(database.url, **given)
+    given: dict[str, Any] = {
+        "connections_max": database.connections_max,
+        "connection_wait_s": database.connection_wait_s,
+        "recycle_s": database.recycle_s,
+    }
+    return Store.open(
+        database.url, **{name: number for name, number in given.items() if number is not None}
+    )
 
 
-def open_ready_store(database: DatabaseSettings) -> Store:
+TellAbsent = Callable[[int | None], None]
+"""Told that the database does not answer, and how often it is still tried (None: without end)."""
+
+
+def open_ready_store(database: DatabaseSettings, *, tell_absent: TellAbsent | None = None) -> Store:
     """The site's database, found to have the tables that this version needs.
 
+    Args:
+        tell_absent: wait for a database that does not answer yet, as long as the settings say,
+            and tell so each time; None: do not wait.
     Raises:
-        migrate.SchemaOutdated: it has not, and is not to be upgraded at start.
-        migrate.ForeignSchema: it has, and cannot be upgraded.
+        StoreUnavailable: it does not answer.
+        migrate.SchemaOutdated: it lacks tables, and is not to be upgraded at start.
+        migrate.ForeignSchema: it lacks tables, and cannot be upgraded.
     """
     store = open_store(database)
+    if tell_absent is not None:
+        _await_database(store, database, tell_absent)
     if database.upgrade_at_start:
         migrate.upgrade(store, at=_utc_now())
     else:
@@ -106,13 +122,30 @@ def open_ready_store(database: DatabaseSettings) -> Store:
     return store
 
 
-def upgrade_database(database: DatabaseSettings, *, count_anew: bool = False) -> None:
+def _await_database(store: Store, database: DatabaseSettings, tell: TellAbsent) -> None:
+    left = database.connect_retries_max
+    # A file that cannot be opened now will not open by itself later.
+    while not store.answers() and store.dialect.has_server and left != 0:
+        tell(left)
+        left = None if left is None else left - 1
+        time.sleep(database.connect_pause_s)
+
+
+def log_absent(tries_left: int | None) -> None:
+    """Say in the log that the database does not answer yet."""
+    write_warning("the database does not answer yet", tries_left=tries_left)
+
+
+def upgrade_database(
+    database: DatabaseSettings, *, count_anew: bool = False, tell_absent: TellAbsent | None = None
+) -> None:
     """Bring the tables of the site's database up to what this version needs.
 
     Args:
         count_anew: also make the running totals the sums of the allocations.
+        tell_absent: as for ``open_ready_store``.
     """
-    store = open_ready_store(replace(database, upgrade_at_start=True))
+    store = open_ready_store(replace(database, upgrade_at_start=True), tell_absent=tell_absent)
     try:
         if count_anew:
             migrate.recount(store, at=_utc_now())

@@ -41,8 +41,13 @@ class DatabaseSettings:
     """The file of the embedded default; None where the site names a database."""
     upgrade_at_start: bool
     connections_max: int | None
-    """Of one process; None leaves it to the store."""
+    """Of one process; 0: as many as it can use; None leaves it to the store."""
+    connection_wait_s: int | None
+    """How long a request waits for a free connection; None leaves it to the store."""
     recycle_s: int
+    connect_retries_max: int | None
+    """How often a start tries again to reach the database; None: until it does."""
+    connect_pause_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,14 +216,22 @@ def _database(options: cfg.ConfigOpts) -> DatabaseSettings:
         # Nobody but us knows of the embedded default, so nobody else could have prepared it.
         upgrade_at_start=embedded_file is not None if upgrade is None else upgrade,
         connections_max=_connections_max(group.max_pool_size, group.max_overflow),
+        connection_wait_s=group.pool_timeout,
         recycle_s=group.connection_recycle_time,
+        connect_retries_max=_unless_negative(group.max_retries),
+        connect_pause_s=group.retry_interval,
     )
 
 
 def _connections_max(pool_size: int | None, overflow: int | None) -> int | None:
+    """The two together, as SQLAlchemy understands them and what it takes for one alone."""
     if pool_size is None and overflow is None:
         return None
-    return max(1, (pool_size or 0) + max(0, overflow or 0))
+    if pool_size == 0 or (overflow is not None and overflow < 0):
+        return 0
+    return (_POOL_SIZE if pool_size is None else pool_size) + (
+        _OVERFLOW if overflow is None else overflow
+    )
 
 
 def _state_directory() -> Path:
@@ -256,9 +269,6 @@ def _ignored(options: cfg.ConfigOpts) -> Iterator[str]:
         "[placement_database]connection_debug, connection_trace: SQL is never logged": (
             database.connection_debug or database.connection_trace
         ),
-        "[placement_database]pool_timeout: who finds no free connection is told to come again": (
-            database.pool_timeout is not None
-        ),
         "[placement]allocation_conflict_retry_count: conflicts are retried for a time": (
             placement.allocation_conflict_retry_count != _CONFLICT_RETRIES
         ),
@@ -270,6 +280,10 @@ def _ignored(options: cfg.ConfigOpts) -> Iterator[str]:
 
 
 _CONFLICT_RETRIES: Final = 10
+
+# What SQLAlchemy takes where only the other one is given.
+_POOL_SIZE: Final = 5
+_OVERFLOW: Final = 10
 
 _DEFAULT_OPTIONS: Final = (
     cfg.BoolOpt("debug", default=False, help="Log more."),
@@ -301,16 +315,21 @@ _DATABASE_OPTIONS: Final = (
     ),
     cfg.IntOpt("connection_recycle_time", default=3600, min=-1, help="Seconds."),
     cfg.IntOpt("max_pool_size", min=0, help="Connections of one process, together with:"),
-    cfg.IntOpt("max_overflow", help="Further connections."),
+    cfg.IntOpt("max_overflow", help="Further connections; -1: no limit."),
+    cfg.IntOpt("pool_timeout", min=0, help="Seconds that a request waits for a connection."),
+    cfg.IntOpt(
+        "max_retries",
+        default=10,
+        min=-1,
+        help="How often the start tries again to reach the database; -1: until it does.",
+    ),
+    cfg.IntOpt("retry_interval", default=10, min=0, help="Seconds between these tries."),
     # Accepted, so that a placement.conf can stay as it is; see _ignored().
     cfg.StrOpt("slave_connection", secret=True),
     cfg.StrOpt("mysql_sql_mode", default="TRADITIONAL"),
     cfg.BoolOpt("sqlite_synchronous", default=True),
-    cfg.IntOpt("max_retries", default=10),
-    cfg.IntOpt("retry_interval", default=10),
     cfg.IntOpt("connection_debug", default=0),
     cfg.BoolOpt("connection_trace", default=False),
-    cfg.IntOpt("pool_timeout"),
 )
 
 _PLACEMENT_OPTIONS: Final = (

@@ -204,7 +204,13 @@ def test_no_error_tells_the_connection_url(
 ) -> None:
     if words[0] == "serve":
         words = ("serve", "--port", str(find_free_port()))
-    failed = run(*words, **configure(tmp_path), OS_PLACEMENT_DATABASE__CONNECTION=url)
+    failed = run(
+        *words,
+        **configure(tmp_path),
+        OS_PLACEMENT_DATABASE__CONNECTION=url,
+        OS_PLACEMENT_DATABASE__MAX_RETRIES="1",
+        OS_PLACEMENT_DATABASE__RETRY_INTERVAL="0",
+    )
     assert failed.returncode == 1
     assert failed.stderr
     assert SECRET not in failed.stdout + failed.stderr
@@ -220,9 +226,14 @@ def test_the_application_for_other_servers_does_not_tell_it_either(tmp_path: Pat
         timeout=COMMAND_S_MAX,
         env=ENVIRONMENT
         | configure(tmp_path)
-        | {"OS_PLACEMENT_DATABASE__CONNECTION": f"postgresql://u:{SECRET}@127.0.0.1:1/d"},
+        | {
+            "OS_PLACEMENT_DATABASE__CONNECTION": f"postgresql://u:{SECRET}@127.0.0.1:1/d",
+            "OS_PLACEMENT_DATABASE__MAX_RETRIES": "1",
+            "OS_PLACEMENT_DATABASE__RETRY_INTERVAL": "0",
+        },
     )
     assert failed.returncode == 1
+    assert "the database does not answer yet" in failed.stderr
     assert "the service cannot start" in failed.stderr
     assert SECRET not in failed.stdout + failed.stderr
     assert "Traceback" not in failed.stderr

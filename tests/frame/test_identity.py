@@ -85,6 +85,31 @@ def test_a_noauth_token_is_not_logged_as_a_project() -> None:
     assert named.project_id_logged == "blue"
 
 
+@pytest.mark.parametrize(
+    ("token", "user_id", "project_id"),
+    [
+        ("admin", "admin", "admin"),
+        ("sam:blue", "sam", "blue"),
+        ("gAAAAAB" + "x" * 180, None, None),
+        ("x" * 300 + ":blue", None, "blue"),
+        ("sam:" + "x" * 300, "sam", None),
+    ],
+)
+def test_the_journal_keeps_no_token_that_noauth_took_for_a_name(
+    token: str, user_id: str | None, project_id: str | None
+) -> None:
+    caller = NOAUTH.identify(environ(X_AUTH_TOKEN=token))
+    assert caller is not None
+    assert (caller.user_id_kept, caller.project_id_kept) == (user_id, project_id)
+
+
+def test_the_journal_keeps_any_id_of_keystones_that_it_has_room_for() -> None:
+    told = environ(X_USER_ID="sam@example.org (federated)", X_PROJECT_ID="x" * 256)
+    caller = KEYSTONE.identify(told | {"keystone.token_auth": object()})
+    assert caller is not None
+    assert (caller.user_id_kept, caller.project_id_kept) == ("sam@example.org (federated)", None)
+
+
 HEADERS = (
     "X_ROLES",
     "X_ROLE",

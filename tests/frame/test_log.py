@@ -1,6 +1,7 @@
 """The log tells allow-listed facts, and no secret ever."""
 
 import logging
+import sqlite3
 import warnings
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,15 @@ def test_an_error_is_told_by_type_cause_and_place() -> None:
     assert told["error"] == "builtins.KeyError"
     assert told["causes"] == ["builtins.ValueError"]
     assert told["places"][-1].endswith("fail_with")
+
+
+def test_of_a_database_error_its_number_is_told() -> None:
+    with pytest.raises(sqlite3.Error) as failed:
+        sqlite3.connect(":memory:").execute("SELECT 's3cr3t' FROM nowhere")
+    told = error_told(failed.value)
+    assert told["database_code"] == "SQLITE_ERROR"
+    assert "s3cr3t" not in str(told)
+    assert "database_code" not in error_told(ValueError(1045, "s3cr3t"))
 
 
 def test_a_place_begins_with_its_package() -> None:

@@ -166,6 +166,35 @@ def test_a_database_that_the_site_names_is_upgraded_only_if_asked() -> None:
     assert load_settings(config_files=(), overrides=asked).settings.database.upgrade_at_start
 
 
+@pytest.mark.parametrize(
+    ("size", "overflow", "most"),
+    [
+        (None, None, None),
+        (5, 20, 25),
+        (1, 0, 1),
+        (5, None, 15),
+        (None, 20, 25),
+        (0, 20, 0),
+        (5, -1, 0),
+    ],
+)
+def test_a_site_says_how_many_connections_a_process_opens(
+    size: int | None, overflow: int | None, most: int | None
+) -> None:
+    overrides = {
+        ("placement_database", "max_pool_size"): size,
+        ("placement_database", "max_overflow"): overflow,
+    }
+    settings = load_settings(config_files=(), overrides=overrides).settings
+    assert settings.database.connections_max == most
+
+
+def test_a_start_tries_to_reach_the_database_as_in_placement(site: Path) -> None:
+    default = load_settings(config_files=()).settings.database
+    assert (default.connect_retries_max, default.connect_pause_s) == (10, 10)
+    assert load_settings(config_files=[site]).settings.database.connect_retries_max is None
+
+
 def test_options_without_effect_are_told(site: Path) -> None:
     (note,) = load_settings(config_files=[site]).settings.ignored
     assert note.startswith("[placement_database]slave_connection")

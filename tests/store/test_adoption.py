@@ -75,6 +75,43 @@ def test_a_placement_database_is_adopted_and_given_back(
     assert theirs.put(f"/allocations/{OTHER}", body(1, 1)).status == 204
 
 
+AGGREGATE = "aaaaaaaa-52a5-4a4b-8d0e-2f3b4c5d6e01"
+
+
+@pytest.mark.mariadb
+def test_what_a_sites_tables_take_for_the_same_is_the_same_in_any_spelling(
+    fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    # Placement's own tables compare without case on MariaDB, as its database's default is.
+    url = fresh_database(DatabaseKind.MARIADB)
+    populate(client(Subject.PEER, url, tmp_path))
+    ours = client(Subject.MOORAGE, url, tmp_path)
+    assert ours.get("/usages?project_id=project").json["usages"]["INSTANCE"]["VCPU"] == 3
+
+    taken = ours.post("/resource_providers", {"name": "HOST", "uuid": OTHER})
+    assert (taken.status, taken.code) == (409, "placement.duplicate_name")
+    aggregates = f"/resource_providers/{HOST}/aggregates"
+    for spellings in ([AGGREGATE], [AGGREGATE.upper()], [AGGREGATE, AGGREGATE.upper()]):
+        generation = ours.get(f"/resource_providers/{HOST}").json["generation"]
+        wanted = {"resource_provider_generation": generation, "aggregates": spellings}
+        assert ours.put(aggregates, wanted).status == 200
+        assert ours.get(aggregates).json["aggregates"] == [AGGREGATE]
+
+    shouted = body(2, None) | {"project_id": "PROJECT", "user_id": "USER"}
+    assert ours.put(f"/allocations/{OTHER}", shouted).status == 204
+    assert ours.get(f"/allocations/{OTHER}").json["project_id"] == "project"
+    assert ours.get("/usages?project_id=project").json["usages"]["INSTANCE"]["VCPU"] == 5
+
+    upper = f"/allocations/{OTHER.upper()}"
+    refused = ours.put(upper, body(1, None))
+    assert (refused.status, refused.code) == (409, "placement.concurrent_update")
+    assert ours.put(upper, body(1, 1)).status == 204
+    assert ours.get(f"/resource_providers/{HOST}/usages").json["usages"] == {"VCPU": 4}
+    assert ours.delete(upper).status == 204
+    assert ours.get("/usages?project_id=project").json["usages"]["INSTANCE"]["VCPU"] == 3
+    assert find_faults(open_services(url)) == []
+
+
 def test_totals_are_counted_anew_after_another_service_wrote(
     fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
 ) -> None:

@@ -5,13 +5,18 @@ which of them count, and the noauth2 strategy of openstack-placement 16.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from moorage.telemetry.redact import project_id_told
+
 CALLERS_MAX: Final = 1_024
 """Callers that are remembered by what their headers say."""
+
+ID_CHARS_MAX: Final = 255
+"""Longer than any id that Keystone gives out; the journal keeps no longer ones."""
 
 ROOT_PATHS: Final = frozenset(("", "/"))
 """The version document is for everyone."""
@@ -34,6 +39,24 @@ class Caller:
     service_user_domain_id: str | None = None
     service_project_domain_id: str | None = None
     service_roles: tuple[str, ...] = ()
+    is_believed: bool = field(default=False, compare=False)
+    """Nobody has checked who it is: user and project may be parts of some token."""
+
+    @property
+    def user_id_kept(self) -> str | None:
+        """The user as the journal keeps it."""
+        return self._kept(self.user_id)
+
+    @property
+    def project_id_kept(self) -> str | None:
+        """The project as the journal keeps it."""
+        return self._kept(self.project_id)
+
+    def _kept(self, text: str | None) -> str | None:
+        if self.is_believed:
+            # Whoever sends a token of Keystone's to noauth2 must not find it in the database.
+            return project_id_told(text)
+        return text if text is not None and len(text) <= ID_CHARS_MAX else None
 
     @property
     def project_id_logged(self) -> str | None:
@@ -153,7 +176,7 @@ def _believed_caller(token: str, stated: tuple[str | None, ...]) -> Caller:
     headers.setdefault("HTTP_X_ROLES", "admin" if user_id == "admin" else "")
     if not headers.get("HTTP_OPENSTACK_SYSTEM_SCOPE"):
         headers["HTTP_X_TENANT_ID"] = project_id or user_id
-    return caller_from_headers(headers)
+    return replace(caller_from_headers(headers), is_believed=True)
 
 
 def caller_from_headers(headers: Mapping[str, Any]) -> Caller:

@@ -259,8 +259,8 @@ class Pipeline:
             origin=Origin(
                 request_id=visit.request_id,
                 global_request_id=visit.global_request_id,
-                project_id=caller.project_id,
-                user_id=caller.user_id,
+                project_id=caller.project_id_kept,
+                user_id=caller.user_id_kept,
                 at=self.services.clock(),
             ),
             services=self.services,

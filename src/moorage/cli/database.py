@@ -25,7 +25,15 @@ def upgrade(
     """Create the tables, or bring them up to what this version needs."""
     from moorage.serve import upgrade_database  # noqa: PLC0415 - slow to import
 
-    upgrade_database(load_settings().settings.database, count_anew=count_anew)
+    def tell_absent(tries_left: int | None) -> None:
+        left = "" if tries_left is None else f" ({tries_left} more times)"
+        Console(stderr=True, highlight=False).print(
+            f"the database does not answer yet; trying again{left}"
+        )
+
+    upgrade_database(
+        load_settings().settings.database, count_anew=count_anew, tell_absent=tell_absent
+    )
     Console().print("the database is up to date")
 
 

@@ -71,4 +71,5 @@ def _told(error: Exception) -> str:
         return str(error)
     facts = error_told(error)
     causes = "".join(f", from {cause}" for cause in facts.get("causes", ()))
-    return f"{facts['error']}{causes}, in {facts['places'][-1]}"
+    code = f", code {facts['database_code']}" if "database_code" in facts else ""
+    return f"{facts['error']}{causes}{code}, in {facts['places'][-1]}"

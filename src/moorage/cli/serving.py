@@ -39,7 +39,12 @@ def serve(
 ) -> None:
     """Serve the API until told to stop (SIGTERM or Ctrl-C); requests in work are finished."""
     # Imported here: the rest of the command line need not wait for the whole service.
-    from moorage.serve import check_binding, check_free, open_ready_store  # noqa: PLC0415
+    from moorage.serve import (  # noqa: PLC0415
+        check_binding,
+        check_free,
+        log_absent,
+        open_ready_store,
+    )
 
     configuration = load_settings()
     log = configuration.settings.log
@@ -47,7 +52,7 @@ def serve(
     check_free(host, port)
     configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
     # The tables are seen to before any worker starts, so that the workers need not race for it.
-    open_ready_store(configuration.settings.database).close()
+    open_ready_store(configuration.settings.database, tell_absent=log_absent).close()
     os.environ[_UPGRADE_VARIABLE] = "false"
     # Workers start from nothing: no connection, lock or counter of this process reaches them.
     multiprocessing.set_start_method("spawn", force=True)

@@ -32,7 +32,7 @@ from moorage.store.holdings import (
 from moorage.store.inventories import Stock, lock_stock
 from moorage.store.journal import Entry, write_journals
 from moorage.store.moves import MoveRow, load_moves, load_sharing, write_moves
-from moorage.store.names import ensure_parties, keep_classes
+from moorage.store.names import Parties, ensure_parties, keep_classes
 from moorage.store.providers import LockedProvider, bump_generations
 from moorage.store.transaction import Transaction
 
@@ -267,4 +267,34 @@ def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:
         },
     )
     bump_generations(tx, books.ledger.bumps, at=at)
-    write_journals(tx, books.entries)
+    write_journals(tx, _as_spelled(books.entries, parties))
+
+
+def _as_spelled(
+    entries: Sequence[tuple[Entry, Origin]], parties: Parties
+) -> Sequence[tuple[Entry, Origin]]:
+    """The entries with projects and users as the database spells them.
+
+    Whoever follows what a project holds knows it by that name.
+    """
+    if not parties.project_spellings and not parties.user_spellings:
+        return entries
+    return [
+        (
+            replace(
+                entry, before=_spelled(entry.before, parties), after=_spelled(entry.after, parties)
+            ),
+            origin,
+        )
+        for entry, origin in entries
+    ]
+
+
+def _spelled(side: Any, parties: Parties) -> Any:
+    if not isinstance(side, dict) or "project_id" not in side or "user_id" not in side:
+        return side
+    project_id, user_id = side["project_id"], side["user_id"]
+    return side | {
+        "project_id": parties.project_spellings.get(project_id, project_id),
+        "user_id": parties.user_spellings.get(user_id, user_id),
+    }

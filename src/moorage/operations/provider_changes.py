@@ -42,8 +42,9 @@ class Shelf:
 class Change:
     """What a request changes of its provider, and the word of it in the journal.
 
-    ``added``, ``changed`` and ``dropped``: inventories by class. ``traits_added``, ``traits_gone``
-    and ``left``: row ids of traits and aggregates. ``joined``: aggregates by uuid, new ones too.
+    ``added``, ``changed`` and ``dropped``: inventories by class. ``traits_added``, ``traits_gone``,
+    ``kept`` and ``left``: row ids of traits and aggregates. ``joined``: aggregates by uuid, new
+    ones too; the database may take one for another that is kept or left, in another spelling.
     """
 
     entry: Entry
@@ -54,6 +55,7 @@ class Change:
     traits_added: Collection[int] = ()
     traits_gone: Collection[int] = ()
     joined: Collection[str] = ()
+    kept: Collection[int] = ()
     left: Collection[int] = ()
 
 

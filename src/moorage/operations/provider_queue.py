@@ -78,10 +78,19 @@ class ProviderQueue(WriteQueue[Request, Any]):
         )
 
 
+class ApartRather(Exception):
+    """What stood against requests may be among themselves: each is to be written alone.
+
+    Two new names, say, that only the database takes for the same.
+    """
+
+
 def write_requests(store: Store, requests: Sequence[Request]) -> list[Outcome]:
     """Decide and write several requests in one transaction; a refusal concerns only its own."""
 
     def attempt(tx: Transaction) -> list[Outcome]:
+        if len(requests) > 1 and not tx.first_try:
+            raise ApartRather
         view, plan = _load(tx, requests), _Plan()
         outcomes = [_decide(view, plan, request) for request in requests]
         created = _write(tx, plan)
@@ -174,9 +183,8 @@ def _load_taken(tx: Transaction, creations: Sequence[Creation]) -> list[tuple[st
     # The first try trusts the database's own guard, which most of the time has no cause.
     if tx.first_try or not creations:
         return []
-    return load_taken(
-        tx, uuids=[one.uuid for one in creations], names=[one.name for one in creations]
-    )
+    (new,) = creations
+    return load_taken(tx, uuid=new.uuid, name=new.name)
 
 
 def _decide(view: _View, plan: _Plan, request: Request) -> Outcome:
@@ -201,8 +209,11 @@ def _decide_creation(view: _View, request: Creation) -> NewProvider:
         parent = view.parents.get(ProviderUuid(request.parent_uuid))
         if parent is None:
             raise UnknownParent(request.uuid, request.name, creating=True)
-    same_uuid = any(uuid == request.uuid for uuid, _ in view.taken)
-    same_name = any(name == request.name for _, name in view.taken)
+    same_uuid = any(uuid.lower() == request.uuid.lower() for uuid, _ in view.taken)
+    # What was not found by its uuid was found by its name, in whichever spelling.
+    same_name = any(
+        name == request.name or uuid.lower() != request.uuid.lower() for uuid, name in view.taken
+    )
     if same_uuid or same_name:
         raise DuplicateProvider(
             request.uuid if same_uuid else None, request.name if same_name else None
@@ -229,8 +240,10 @@ def _write_changes(
     joined = {uuid for _, change, _ in changes for uuid in change.joined}
     aggregates = ensure_aggregates(tx, joined, at=latest)
     for provider, change, _ in changes:
+        joined_ids = {aggregates[uuid] for uuid in change.joined}
+        left = [key for key in change.left if key not in joined_ids]
         delete_links(tx, TRAITS, provider.id, change.traits_gone)
-        delete_links(tx, AGGREGATES, provider.id, change.left)
+        delete_links(tx, AGGREGATES, provider.id, left)
     add_links(
         tx,
         TRAITS,
@@ -246,7 +259,9 @@ def _write_changes(
         [
             NewLink(provider.id, key, origin.at)
             for provider, change, origin in changes
-            for key in sorted(aggregates[uuid] for uuid in change.joined)
+            for key in sorted(
+                {aggregates[uuid] for uuid in change.joined}.difference(change.kept, change.left)
+            )
         ],
     )
     bumps = {provider.id: 1 for provider, change, _ in changes if change.raises_generation}

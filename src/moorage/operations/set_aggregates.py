@@ -31,13 +31,15 @@ def set_aggregates(
     def decide(shelf: Shelf) -> Decision:
         locked, linked = shelf.provider, shelf.linked
         joined = sorted(wanted - linked.keys())
+        kept = [key for uuid, key in linked.items() if uuid in wanted]
         left = [key for uuid, key in linked.items() if uuid not in wanted]
         raises = generation is not None
         after = Generation(locked.generation + raises)
         if not (raises or joined or left):
             return None, after
         entry = Entry("aggregates.set", provider, (locked.id,), sorted(linked), sorted(wanted))
-        return Change(entry, raises_generation=raises, joined=joined, left=left), after
+        change = Change(entry, raises_generation=raises, joined=joined, kept=kept, left=left)
+        return change, after
 
     request = ChangeRequest(provider, Part.AGGREGATES, generation, wanted, origin, decide)
     after: Generation = services.providers.submit(request)

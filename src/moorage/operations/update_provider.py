@@ -120,5 +120,5 @@ def _place(
 
 
 def _check_name_free(tx: Transaction, *, uuid: str, name: str) -> None:
-    if any(other != uuid for other, _ in load_taken(tx, uuids=[uuid], names=[name])):
+    if any(other != uuid for other, _ in load_taken(tx, uuid=uuid, name=name)):
         raise DuplicateProvider(None, name)

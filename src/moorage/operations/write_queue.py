@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from moorage.domain.refusals import StoreUnavailable
+
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -81,7 +83,7 @@ class WriteQueue(Generic[R, T]):
         try:
             outcomes = self._write([ticket.request for ticket in batch])
         except BaseException as error:  # noqa: BLE001 - every waiting request must be answered
-            if len(batch) > 1 and isinstance(error, Exception):
+            if len(batch) > 1 and _may_be_of_one(error):
                 # One request's fault must not become its neighbours': each has its own try.
                 for ticket in batch:
                     self._serve([ticket])
@@ -90,3 +92,12 @@ class WriteQueue(Generic[R, T]):
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.outcome = outcome
             ticket.answered = True
+
+
+def _may_be_of_one(error: BaseException) -> bool:
+    """Whether what a batch failed by may be the fault of one of its requests.
+
+    A database that cannot be used is nobody's: all were tried for long enough, or have been written
+    although their commit was not acknowledged, and must not be written again.
+    """
+    return isinstance(error, Exception) and not isinstance(error, StoreUnavailable)

@@ -133,6 +133,7 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
     wanted = sorted(uuids)
     if not wanted:
         return LoadedConsumers({}, set(), set())
+    asked = _Spellings(wanted)
     rows_by_uuid: dict[ConsumerUuid, list[Any]] = {}
     providers: set[ProviderUuid] = set()
     moves: set[MoveUuid] = set()
@@ -140,10 +141,10 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
         if row.move is not None:
             moves.add(row.move)
             continue
-        rows_by_uuid.setdefault(row.uuid, []).append(row)
+        rows_by_uuid.setdefault(asked.of(row.uuid), []).append(row)
         if row.provider is not None:
             providers.add(row.provider)
-    found = {uuid: _consumer(rows) for uuid, rows in rows_by_uuid.items()}
+    found = {uuid: _consumer(uuid, rows) for uuid, rows in rows_by_uuid.items()}
     return LoadedConsumers(found, providers, moves)
 
 
@@ -151,11 +152,32 @@ def load_generations(
     tx: Transaction, uuids: Iterable[ConsumerUuid]
 ) -> dict[ConsumerUuid, Generation]:
     """The generations of those of these consumers that exist."""
-    rows = tx.load(_GENERATIONS, {"uuids": sorted(uuids)})
-    return {ConsumerUuid(row.uuid): Generation(row.generation) for row in rows}
+    wanted = sorted(uuids)
+    asked = _Spellings(wanted)
+    rows = tx.load(_GENERATIONS, {"uuids": wanted})
+    return {asked.of(row.uuid): Generation(row.generation) for row in rows}
 
 
-def _consumer(rows: Sequence[Any]) -> Consumer:
+class _Spellings:
+    """Consumers by the spelling in which they were asked for.
+
+    The tables of a site that comes from Placement may not tell case apart, and then find one that
+    is spelled in another way.
+    """
+
+    def __init__(self, uuids: Sequence[ConsumerUuid]) -> None:
+        self._exact = frozenset(uuids)
+        self._folded: dict[str, ConsumerUuid] | None = None
+
+    def of(self, found: str) -> ConsumerUuid:
+        if found in self._exact:
+            return ConsumerUuid(found)
+        if self._folded is None:
+            self._folded = {uuid.lower(): uuid for uuid in self._exact}
+        return self._folded.get(found.lower(), ConsumerUuid(found))
+
+
+def _consumer(uuid: ConsumerUuid, rows: Sequence[Any]) -> Consumer:
     first = rows[0]
     held: dict[Slot, int] = {}
     for row in rows:
@@ -164,7 +186,7 @@ def _consumer(rows: Sequence[Any]) -> Consumer:
             held[slot] = held.get(slot, 0) + row.used
     return Consumer(
         id=ConsumerId(first.id),
-        uuid=first.uuid,
+        uuid=uuid,
         generation=Generation(first.generation),
         project_id=first.project,
         user_id=first.user_id,

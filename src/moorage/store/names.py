@@ -1,9 +1,9 @@
 """Named things that other rows refer to: classes, traits, aggregates, types, projects, users."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
@@ -175,6 +175,9 @@ class _Kind:
         self.find = Load(
             f"SELECT n.id, n.{column} AS name FROM {table.name} n WHERE n.{column} IN :names"
         )
+        self.find_same = Load(
+            f"SELECT n.id, n.{column} AS name FROM {table.name} n WHERE n.{column} = :name"
+        )
         self.insert = Insert(table, (column, "created_at"))
 
 
@@ -186,16 +189,21 @@ _TYPES = _Kind(consumer_types, "name")
 
 def ensure_aggregates(tx: Transaction, uuids: Iterable[str], *, at: datetime) -> dict[str, int]:
     """Row ids of aggregates by uuid; those that are new are added, and none is ever deleted."""
-    return _known(tx, tx.memory.aggregates, _AGGREGATES, set(uuids), at=at)
+    return _known(tx, tx.memory.aggregates, _AGGREGATES, set(uuids), at=at).ids
 
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Row ids by name of those whom consumers belong to."""
+    """Row ids by name of those whom consumers belong to.
+
+    ``project_spellings``, ``user_spellings``: how the database spells what it takes for the same.
+    """
 
     projects: Mapping[str, int]
     users: Mapping[str, int]
     consumer_types: Mapping[str, int]
+    project_spellings: Mapping[str, str] = field(default_factory=dict)
+    user_spellings: Mapping[str, str] = field(default_factory=dict)
 
 
 def ensure_parties(
@@ -208,33 +216,60 @@ def ensure_parties(
 ) -> Parties:
     """Row ids of projects, users and consumer types; no statement for those remembered."""
     memory = tx.memory
+    projects_known = _known(tx, memory.projects, _PROJECTS, project_ids, at=at)
+    users_known = _known(tx, memory.users, _USERS, user_ids, at=at)
     return Parties(
-        projects=_known(tx, memory.projects, _PROJECTS, project_ids, at=at),
-        users=_known(tx, memory.users, _USERS, user_ids, at=at),
-        consumer_types=_known(tx, memory.consumer_types, _TYPES, types, at=at),
+        projects=projects_known.ids,
+        users=users_known.ids,
+        consumer_types=_known(tx, memory.consumer_types, _TYPES, types, at=at).ids,
+        project_spellings=projects_known.spellings,
+        user_spellings=users_known.spellings,
     )
+
+
+class _Known(NamedTuple):
+    """Row ids by name, and by name how the database spells it where that is another way."""
+
+    ids: dict[str, int]
+    spellings: dict[str, str]
 
 
 def _known(
     tx: Transaction, remembered: dict[str, int], kind: _Kind, names: set[str], *, at: datetime
-) -> dict[str, int]:
+) -> _Known:
     ids = {name: remembered[name] for name in names if name in remembered}
     missing = names - ids.keys()
-    if missing:
-        found = _ensure(tx, kind, sorted(missing), at=at)
-        tx.learned.append(lambda: remember(remembered, found))
-        ids |= found
-    return ids
+    if not missing:
+        return _Known(ids, {})
+    found, spellings = _ensure(tx, kind, sorted(missing), at=at)
+    exact = {name: key for name, key in found.items() if name not in spellings}
+    tx.learned.append(lambda: remember(remembered, exact))
+    return _Known(ids | found, spellings)
 
 
-def _ensure(tx: Transaction, kind: _Kind, names: list[str], *, at: datetime) -> dict[str, int]:
-    found = {row.name: row.id for row in tx.load(kind.find, {"names": names})}
-    missing = [name for name in names if name not in found]
+def _ensure(tx: Transaction, kind: _Kind, names: list[str], *, at: datetime) -> _Known:
+    found = _Known({row.name: row.id for row in tx.load(kind.find, {"names": names})}, {})
+    missing = [name for name in names if name not in found.ids]
+    if missing and not tx.first_try:
+        _find_same(tx, kind, missing, found)
+        missing = [name for name in missing if name not in found.ids]
     if missing:
         # Whoever inserts the same name first makes this transaction start anew, and find it.
         tx.insert(kind.insert, [{kind.column: name, "created_at": at} for name in missing])
-        found |= {row.name: row.id for row in tx.load(kind.find, {"names": missing})}
+        found.ids.update({row.name: row.id for row in tx.load(kind.find, {"names": missing})})
     return found
+
+
+def _find_same(tx: Transaction, kind: _Kind, names: Iterable[str], found: _Known) -> None:
+    """Add names that the database knows in another spelling.
+
+    The tables of a site that comes from Placement may not tell case, accents or spaces at the end
+    apart: the insert failed because of a row that is not found under the name as it is written.
+    """
+    for name in names:
+        for row in tx.load(kind.find_same, {"name": name}):
+            found.ids[name] = row.id
+            found.spellings[name] = row.name
 
 
 def load_names(tx: Transaction, table: Table) -> set[str]:

@@ -27,8 +27,8 @@ _LOCK = LockingLoad(
 )
 _TAKEN = Load(
     """SELECT p.uuid, p.name FROM resource_providers p
-       WHERE p.uuid IN :uuids UNION SELECT p.uuid, p.name FROM resource_providers p
-       WHERE p.name IN :names"""
+       WHERE p.uuid = :uuid UNION SELECT p.uuid, p.name FROM resource_providers p
+       WHERE p.name = :name"""
 )
 PARENTS: Final = Load(
     """SELECT p.id, p.uuid, root.id AS root_id, root.uuid AS root_uuid
@@ -153,12 +153,9 @@ def _locked(rows: Rows) -> dict[ProviderUuid, LockedProvider]:
     }
 
 
-def load_taken(
-    tx: Transaction, *, uuids: Collection[str], names: Collection[str]
-) -> list[tuple[str, str]]:
-    """(uuid, name) of the providers that have one of these uuids or names."""
-    asked = {"uuids": list(uuids), "names": list(names)}
-    return [(row.uuid, row.name) for row in tx.load(_TAKEN, asked)]
+def load_taken(tx: Transaction, *, uuid: str, name: str) -> list[tuple[str, str]]:
+    """(uuid, name) of the providers that have this uuid or this name."""
+    return [(row.uuid, row.name) for row in tx.load(_TAKEN, {"uuid": uuid, "name": name})]
 
 
 def parents_from(rows: Rows) -> dict[ProviderUuid, Parent]:

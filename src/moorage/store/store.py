@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from moorage.store.dialects import Dialect, dialect_for
-from moorage.store.lean import LeanReader
+from moorage.store.dialects import Dialect, Trouble, dialect_for, trouble_of
+from moorage.store.lean import DEFAULT_KEEPING, Keeping, LeanReader
 from moorage.store.memory import Memory
 from moorage.store.transaction import (
     DEFAULT_PATIENCE,
@@ -18,6 +20,9 @@ from moorage.store.transaction import (
 )
 
 T = TypeVar("T")
+
+CONNECTIONS_MAX: Final = 32
+"""Connections that a process opens, where the site does not say."""
 
 POOL_TIMEOUT_S: Final = 10
 """How long a request waits for a free connection before the service says that it is busy."""
@@ -31,48 +36,65 @@ class Store:
     """
 
     def __init__(
-        self, *, writer: Engine, reader: Engine, dialect: Dialect, patience: Patience
+        self,
+        *,
+        writer: Engine,
+        reader: Engine,
+        dialect: Dialect,
+        patience: Patience,
+        keeping: Keeping = DEFAULT_KEEPING,
     ) -> None:
         self.writer = writer
         self.reader = reader
         self.dialect = dialect
         self.memory = Memory()
         self._patience = patience
-        self._lean = LeanReader(reader, dialect)
+        self._lean = LeanReader(reader, dialect, keeping)
 
     @classmethod
     def open(
         cls,
         url: str,
         *,
-        connections_max: int = 16,
+        connections_max: int = CONNECTIONS_MAX,
+        connection_wait_s: int = POOL_TIMEOUT_S,
         recycle_s: int = 3600,
         patience: Patience = DEFAULT_PATIENCE,
     ) -> Self:
         """Open a database by its URL; nothing is asked of it yet.
 
         Args:
-            connections_max: connections of each kind (reading, writing) that this process opens.
-            recycle_s: age after which a connection is replaced, in seconds.
+            connections_max: connections that this process opens, half of them for reading and
+                half for writing, but one of each at least; 0: as many as it can use.
+            connection_wait_s: how long who finds no free connection waits for one, in seconds.
+            recycle_s: age after which a connection is replaced, in seconds; -1: never.
         Raises:
             ValueError: no support for this kind of database.
         """
         address = make_url(url)
         dialect = dialect_for(address)
+        writers_max = 0 if connections_max == 0 else max(1, connections_max // 2)
+        readers_max = 0 if connections_max == 0 else max(1, connections_max - writers_max)
         common: dict[str, Any] = {
             "hide_parameters": True,
-            "pool_size": connections_max,
             "max_overflow": 0,
-            "pool_timeout": POOL_TIMEOUT_S,
+            "pool_timeout": connection_wait_s,
             "pool_recycle": recycle_s,
             "pool_use_lifo": True,
         }
-        writer = create_engine(address, **{**common, **dialect.writer_options()})
-        reader = create_engine(address, **{**common, **dialect.reader_options()})
+        writer = create_engine(
+            address, pool_size=writers_max, **{**common, **dialect.writer_options()}
+        )
+        reader = create_engine(
+            address, pool_size=readers_max, **{**common, **dialect.reader_options()}
+        )
         dialect.prepare(writer, writes=True)
         dialect.prepare(reader, writes=False)
+        keeping = Keeping.within(readers_max, recycle_s=recycle_s)
         # A server that loads the application and forks then must not share our connections.
-        store = cls(writer=writer, reader=reader, dialect=dialect, patience=patience)
+        store = cls(
+            writer=writer, reader=reader, dialect=dialect, patience=patience, keeping=keeping
+        )
         os.register_at_fork(after_in_child=store._leave)
         return store
 
@@ -119,6 +141,16 @@ class Store:
             return loaded
 
         return run_read(self.reader, self.dialect, fetch)
+
+    def answers(self) -> bool:
+        """Whether the database lets us in now; asked once, not again and again."""
+        try:
+            with self.reader.connect():
+                return True
+        except (PoolTimeout, DBAPIError) as error:
+            if isinstance(error, DBAPIError) and trouble_of(self.dialect, error) is Trouble.FAULT:
+                raise
+            return False
 
     def close(self) -> None:
         """Give all connections back to the database."""

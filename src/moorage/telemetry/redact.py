@@ -20,6 +20,9 @@ _REQUEST_ID: Final = re.compile(r"req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-
 # Keystone's ids are 32 hexadecimal digits or at most 64 plain characters; its tokens are longer.
 _PROJECT_ID: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
 _MICROVERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
+_DRIVERS: Final = ("psycopg", "pymysql", "MySQLdb", "sqlite3")
+_DATABASE_CODE: Final = re.compile(r"[0-9A-Z]{5}|SQLITE_[A-Z_]{1,40}")
+_DATABASE_NUMBERS: Final = 100_000
 _SOURCE_ROOTS: Final = ("site-packages", "dist-packages", "src")
 _CAUSES_MAX: Final = 5
 
@@ -62,17 +65,33 @@ def place_told(filename: str, line: int, function: str) -> str:
 def error_told(error: BaseException) -> dict[str, Any]:
     """An exception as facts: its type, the types of its causes, and the places it came through.
 
-    Neither its message nor its arguments: those may hold SQL parameters, URLs or tokens.
+    Neither its message nor its arguments: those may hold SQL parameters, URLs or tokens. Of what a
+    database said its number is told, by which its manual has the rest.
     """
     kinds: list[str] = []
+    codes: list[str] = []
     step: BaseException | None = error
     while step is not None and len(kinds) < _CAUSES_MAX:
         kinds.append(f"{type(step).__module__}.{type(step).__qualname__}")
+        codes += filter(None, [database_code_told(step)])
         step = step.__cause__ or step.__context__
     told: dict[str, Any] = {"error": kinds[0], "places": _places(error.__traceback__)}
     if len(kinds) > 1:
         told["causes"] = kinds[1:]
+    if codes:
+        told["database_code"] = codes[0]
     return told
+
+
+def database_code_told(error: BaseException) -> str | None:
+    """The number or short name by which a database's driver tells errors apart, else None."""
+    if not type(error).__module__.startswith(_DRIVERS):
+        return None
+    number = error.args[0] if error.args else None
+    if type(number) is int and 0 < number < _DATABASE_NUMBERS:
+        return str(number)
+    name = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
+    return name if isinstance(name, str) and _DATABASE_CODE.fullmatch(name) else None
 
 
 def _places(trace: TracebackType | None) -> list[str]:

@@ -126,6 +126,8 @@ class Dialect(Protocol):
     """One kind of database."""
 
     name: str
+    has_server: bool
+    """Whether something has to run, perhaps elsewhere, before it can be reached."""
     lock_rows: str
     """Clause that keeps found rows from all other writers; empty where writers come one by one."""
     keep_rows: str

@@ -59,6 +59,7 @@ class MariaDB:
     """MariaDB 10.11 or newer."""
 
     name = "mariadb"
+    has_server = True
     lock_rows = "FOR UPDATE"
     keep_rows = "LOCK IN SHARE MODE"
     begin_picture: tuple[str, ...] = (

@@ -44,6 +44,7 @@ class PostgreSQL:
     """PostgreSQL 13 or newer."""
 
     name = "postgresql"
+    has_server = True
     lock_rows = "FOR NO KEY UPDATE"
     keep_rows = "FOR SHARE"
     begin_picture: tuple[str, ...] = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)

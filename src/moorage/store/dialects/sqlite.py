@@ -26,6 +26,7 @@ class SQLite:
     """The embedded default."""
 
     name = "sqlite"
+    has_server = False
     lock_rows = ""
     keep_rows = ""
     begin_picture: tuple[str, ...] = ("BEGIN",)
