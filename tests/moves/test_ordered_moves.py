@@ -416,6 +416,61 @@ def test_an_alternate_that_was_deleted_is_passed_over(fleet: Fleet) -> None:
     assert fleet.held_by(instance) == fleet.on(3)
 
 
+@pytest.mark.parametrize("kind", [MoveKind.MIGRATE, MoveKind.UNSHELVE])
+def test_a_host_that_vanished_without_a_word_is_looked_past(fleet: Fleet, kind: MoveKind) -> None:
+    """Somebody has changed the database, and the journal does not tell."""
+    instance = fleet.boot() if kind.has_source else new_uuid()
+    fleet.services.keeper.current()
+    gone = [fleet.hosts[1], *(fleet.add(cpus=8) for _ in range(3))]
+    for host in gone:
+        erase(fleet.services, host)
+    wanted = {"VCPU": 2, "DISK_GB": 20}
+    made = fleet.open(fleet.order(instance, kind=kind, alternates=1, **wanted))
+    assert made.move.state is MoveState.CLAIMED
+    assert not set(fleet.held_by(instance)) & set(gone)
+
+
+CHANGES = {
+    "inventories": ("DELETE FROM moorage_usages WHERE {}", "DELETE FROM inventories WHERE {}"),
+    "totals": ("UPDATE inventories SET total = 1 WHERE {}",),
+}
+
+
+@pytest.mark.parametrize("shape", ["hosts", "inventories", "totals"])
+def test_where_nothing_is_left_but_what_has_vanished_the_answer_is_that_nothing_fits(
+    fleet: Fleet, shape: str
+) -> None:
+    instance = fleet.boot()
+    fleet.services.keeper.current()
+    for host in fleet.hosts[1:]:
+        if shape == "hosts":
+            erase(fleet.services, host)
+        else:
+            silently(fleet.services, host, *CHANGES[shape])
+    with pytest.raises(NothingFits):
+        fleet.open(fleet.order(instance, VCPU=2, DISK_GB=20))
+    assert fleet.moves() == []
+
+
+def silently(services: Services, provider: str, *statements: str) -> None:
+    """Change the rows of a provider as nobody tells the journal."""
+    where = "resource_provider_id = (SELECT id FROM resource_providers WHERE uuid = :it)"
+    with services.store.writer.begin() as connection:
+        for sql in statements:
+            connection.execute(text(sql.format(where)), {"it": provider})
+
+
+def test_a_reschedule_looks_past_what_vanished_without_a_word(fleet: Fleet) -> None:
+    instance = fleet.boot()
+    fleet.hosts += [fleet.add(cpus=8) for _ in range(2)]
+    made = fleet.open(fleet.order(instance, use=None, alternates=1))
+    erase(fleet.services, fleet.hosts[2])
+    erase(fleet.services, fleet.hosts[3])
+    made = fleet.reschedule(made)
+    assert fleet.held_by(instance) == fleet.on(4)
+    assert fleet.reschedule(made).move.state is MoveState.FAILED
+
+
 # Many at once
 
 
