@@ -80,7 +80,8 @@ class ClaimQueue(WriteQueue[ClaimRequest, Accepted]):
     def __init__(
         self, store: Store, absentee: Absentee, moves: MoveRules = DEFAULT_MOVE_RULES
     ) -> None:
-        super().__init__(lambda requests: write_claims(store, requests, absentee, moves))
+        super().__init__(lambda requests: write_claims(store, requests, absentee, self.moves))
+        self.moves = moves
 
 
 def write_claims(
