@@ -23,6 +23,7 @@ from moorage.operations.release import release
 from moorage.operations.services import Services
 from moorage.operations.standing_claims import show_claim
 from tests.claims.cloud import CLAIMS, Cloud
+from tests.moves.breaking import POINTS_MAX, Broken, breaking, everything
 from tests.support.books import (
     add_host,
     claim_for,
@@ -252,6 +253,28 @@ def test_two_runners_at_once_free_once(leased: Leased) -> None:
     assert sum(ended) == 20
     for consumer in consumers:
         assert leased.journal(consumer).count("lease.expired") == 1
+    assert find_faults(leased.services) == []
+
+
+def test_leases_whose_end_breaks_anywhere_have_not_ended_and_end_in_the_next_turn(
+    leased: Leased, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers = [leased.claim(lease_s=60)[0] for _ in range(2)]
+    before = (everything(leased.services), leased.leases())
+    for after in range(POINTS_MAX):
+        with breaking(monkeypatch, after) as sent:
+            try:
+                assert leased.expire(s=60) == 2
+            except Broken:
+                assert (everything(leased.services), leased.leases()) == before
+                continue
+        assert sent[-1] == "COMMIT"
+        break
+    assert after > 3
+    assert not any(leased.holds(consumer) for consumer in consumers)
+    assert leased.leases() == 0
+    assert leased.expire(s=120) == 0
+    assert [leased.journal(consumer).count("lease.expired") for consumer in consumers] == [1, 1]
     assert find_faults(leased.services) == []
 
 

@@ -44,6 +44,7 @@ from tests.domain.move_books import (
     check_books,
     claim,
     decide,
+    observer,
     pool_use,
     stock,
     swapped,
@@ -303,6 +304,44 @@ def test_a_consumer_that_is_deleted_leaves_a_hold_that_is_cleaned_up() -> None:
     assert not any(ledger.used.values())
 
 
+def move_anew(ledger: Ledger, **held: int) -> None:
+    """One request gives all that the instance has to a new consumer."""
+    decide(ledger, claim(INSTANCE), claim(OTHER, **held), by=observer("req-2"))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_consumer_that_is_moved_anew_leaves_no_hold_behind(*, begun: bool) -> None:
+    """Whoever moves it takes it to be at its destination; nobody else knows of the hold."""
+    ledger = opened(pool=20)
+    if begun:
+        step(ledger, MoveEvent.START)
+    move_anew(ledger, p2=2, p3=20)
+    assert HOLD not in ledger.consumers
+    assert HOLD not in ledger.moves
+    assert [change.after.state for change in ledger.move_changes[-2:]] == [
+        MoveState.ABANDONED,
+        MoveState.SWAPPED,
+    ]
+    assert ledger.moves[INSTANCE].hold == OTHER
+    assert ledger.used[ProviderId(1), CPU] == 0
+    assert pool_use(ledger) == 20
+
+
+def test_a_hold_that_the_same_request_claims_for_is_left_to_it() -> None:
+    ledger = opened()
+    decide(ledger, claim(INSTANCE), claim(OTHER, p2=2, p3=20), claim(HOLD, p1=1))
+    assert ledger.consumers[HOLD].held == {(ProviderId(1), CPU): 1}
+    assert HOLD not in ledger.moves
+
+
+def test_who_is_moved_anew_while_being_unshelved_has_no_hold_to_leave() -> None:
+    ledger = books()
+    open_move(ledger, claim(INSTANCE, p2=2, p3=20), kind=MoveKind.UNSHELVE)
+    move_anew(ledger, p2=2, p3=20)
+    assert set(ledger.consumers) == {OTHER}
+    assert ledger.moves[INSTANCE].hold == OTHER
+
+
 def test_a_consumer_that_another_service_has_deleted_comes_back_by_a_revert() -> None:
     """It knows of no moves, so that this one is as it was."""
     ledger = opened()
@@ -333,6 +372,17 @@ def test_each_way_back_is_guarded() -> None:
         assert (row.guard is Guard.DESTINATION_THERE) == (row.event is MoveEvent.CONFIRM)
 
 
+THIRD = ConsumerUuid("third")
+
+
+def give(ledger: Ledger, giver: ConsumerUuid, taker: ConsumerUuid) -> None:
+    """One request that gives all that one consumer holds to another, if it holds something."""
+    held = ledger.held_by(giver)
+    if held:
+        all_of_it = {f"p{provider}": amount for (provider, _), amount in held.items()}
+        decide(ledger, claim(giver), claim(taker, **all_of_it))
+
+
 wishes = st.dictionaries(
     st.sampled_from(["p1", "p2", "p3", "p4"]), st.integers(1, 8), min_size=1, max_size=3
 )
@@ -346,7 +396,8 @@ stories = st.lists(
         st.tuples(st.just("reschedule"), st.none(), wishes),
         st.tuples(st.just("step"), events, st.none()),
         st.tuples(st.just("claim"), st.sampled_from([INSTANCE, OTHER]), wishes),
-        st.tuples(st.just("release"), st.sampled_from([INSTANCE, HOLD, OTHER]), st.none()),
+        st.tuples(st.just("release"), st.sampled_from([INSTANCE, HOLD, OTHER, THIRD]), st.none()),
+        st.tuples(st.just("swap"), st.none(), st.none()),
     ),
     max_size=12,
 )
@@ -378,6 +429,7 @@ def play(ledger: Ledger, kind: str, about: object, wish: dict[str, int]) -> None
         "open": lambda: open_move(ledger, claim(INSTANCE, **wish), kind=MoveKind(str(about))),
         "claim": lambda: decide(ledger, claim(ConsumerUuid(str(about)), **wish)),
         "release": lambda: decide_release(ledger, ConsumerUuid(str(about))),
+        "swap": lambda: give(ledger, INSTANCE, THIRD),
     }
     if kind in acts:
         acts[kind]()

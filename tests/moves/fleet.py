@@ -156,12 +156,23 @@ class Fleet:
         )
 
 
+LINKED_TABLES = (
+    "moorage_usages",
+    "inventories",
+    "resource_provider_aggregates",
+    "resource_provider_traits",
+)
+
+
 def erase(services: Services, provider: str) -> None:
     """A provider disappears with its inventory, as no API would let it."""
     one = "(SELECT id FROM resource_providers WHERE uuid = :it)"
+    statements = [
+        *(f"DELETE FROM {table} WHERE resource_provider_id = {one}" for table in LINKED_TABLES),
+        # Not every database lets go of a row that refers to itself.
+        "UPDATE resource_providers SET root_provider_id = NULL WHERE uuid = :it",
+        "DELETE FROM resource_providers WHERE uuid = :it",
+    ]
     with services.store.writer.begin() as connection:
-        for table in ("moorage_usages", "inventories", "resource_provider_aggregates"):
-            sql = f"DELETE FROM {table} WHERE resource_provider_id = {one}"
+        for sql in statements:
             connection.execute(text(sql), {"it": provider})
-        delete = text("DELETE FROM resource_providers WHERE uuid = :it")
-        connection.execute(delete, {"it": provider})

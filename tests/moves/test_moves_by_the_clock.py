@@ -19,6 +19,7 @@ from moorage.operations.watch_moves import (
 )
 from moorage.workers.runner import STEPS
 from tests.frame.conftest import Lines
+from tests.moves.breaking import POINTS_MAX, Broken, breaking, everything
 from tests.moves.fleet import Fleet, erase
 from tests.support.books import claim_for, find_faults, hold, origin
 
@@ -91,6 +92,32 @@ def test_an_overdue_move_whose_source_has_vanished_is_told_and_left_alone(
     assert alerts(lines) == [(made.move.uuid, "claimed")]
     assert fleet.held_by(made.move.consumer) == fleet.on(1)
     fleet.step(fleet.step(made, MoveEvent.START), MoveEvent.CONFIRM)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_runner_that_dies_has_told_what_the_books_say_it_has_told(
+    fleet: Fleet, lines: Lines, monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    """It may end anywhere, also between the alert and the commit: the next one tells it again."""
+    made = open_for_a_minute(fleet)
+    if begun:
+        fleet.step(made, MoveEvent.START)
+    told = (made.move.uuid, "started" if begun else "reverted")
+    before = everything(fleet.services)
+    counts: list[int] = []
+    for after in range(POINTS_MAX):
+        with breaking(monkeypatch, after):
+            try:
+                end(fleet, after_s=120)
+            except Broken:
+                assert everything(fleet.services) == before
+                counts.append(len(alerts(lines)))
+                continue
+        break
+    assert counts[-2:] == [0, 1], "the last point at which it can die is the commit"
+    assert alerts(lines) == [told, told]
+    assert now(fleet, made).due_at is None
+    assert end(fleet, after_s=180) == 0
 
 
 def test_moves_that_are_over_or_have_no_deadline_are_never_overdue(

@@ -30,9 +30,11 @@ from moorage.operations.claim_queue import ClaimRequest, MoveClaim
 from moorage.operations.open_move import MoveMade
 from moorage.operations.release import release
 from moorage.operations.services import Services
+from moorage.operations.show_allocations import show_allocations
+from moorage.operations.show_move import show_move
 from moorage.operations.watch_moves import clean_up_moves
 from moorage.store.migrate import recount
-from tests.moves.fleet import Fleet, erase
+from tests.moves.fleet import Fleet, Resources, erase
 from tests.support.books import (
     claim_for,
     count_statements,
@@ -346,6 +348,56 @@ def test_a_deleted_consumer_and_its_move_can_be_told_apart_from_one_on_the_move(
             advance_move(fleet.services, stepping, origin())
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_consumer_that_is_swapped_again_leaves_no_hold_behind(
+    services: Services, *, begun: bool
+) -> None:
+    """As by Nova, which takes its instance to be where its allocations are."""
+    fleet = Fleet.build(services, disk=20)
+    instance, migration = fleet.boot(), new_uuid()
+    made = fleet.open(fleet.order(instance, use=1))
+    if begun:
+        made = fleet.step(made, START)
+    give(fleet, instance, migration, fleet.on(1))
+    assert fleet.held_by(made.move.uuid) == {}
+    assert fleet.held_by(migration) == fleet.on(1)
+    assert [fleet.used(one) for one in (*fleet.hosts, fleet.pool)] == [0, 2, 0, 20]
+    ordered, observed = fleet.moves()
+    assert (ordered.state, observed.state) == ("abandoned", "swapped")
+    assert (observed.consumer, observed.hold) == (instance, migration)
+    told = show_move(services, made.move.uuid)
+    assert told.outcome is not None
+    assert (told.outcome.reason, told.due_at) == (Reason.MOVED_ANEW, None)
+    for event in (START, CONFIRM, REVERT):
+        stepping = Stepping(told.uuid, event, told.generation)
+        with pytest.raises(StepImpossible):
+            advance_move(services, stepping, origin())
+    assert clean_up_moves(services, origin()) == 0
+    # The new move is like any that is observed.
+    hold(services, claim_for(instance, fleet.on(2)))
+    release(services, consumer=migration, origin=origin())
+    assert [fleet.used(one) for one in (*fleet.hosts, fleet.pool)] == [0, 0, 2, 20]
+    assert find_faults(services) == []
+
+
+def test_a_consumer_that_is_swapped_again_leaves_a_source_that_has_vanished(fleet: Fleet) -> None:
+    instance, migration = fleet.boot(), new_uuid()
+    made = fleet.open(fleet.order(instance, use=1))
+    erase(fleet.services, fleet.hosts[0])
+    give(fleet, instance, migration, fleet.on(1))
+    left = text("SELECT DISTINCT consumer_id FROM allocations")
+    assert {row.consumer_id for row in fleet.services.store.read(left)} == {migration}
+    assert show_move(fleet.services, made.move.uuid).state is MoveState.ABANDONED
+
+
+def give(fleet: Fleet, instance: str, taker: str, held: Resources) -> None:
+    """One request that gives all that a consumer holds to another."""
+    found = show_allocations(fleet.services, instance)
+    assert found is not None
+    gives = claim_for(instance, {}, generation=found.generation)
+    hold(fleet.services, gives, claim_for(taker, held))
+
+
 def test_nobody_goes_back_to_a_source_that_has_vanished_but_may_arrive(services: Services) -> None:
     fleet = Fleet.build(services)
     instance = fleet.boot()
@@ -414,6 +466,61 @@ def test_an_alternate_that_was_deleted_is_passed_over(fleet: Fleet) -> None:
     fleet.hosts.append(fleet.add(cpus=8))
     fleet.reschedule(made)
     assert fleet.held_by(instance) == fleet.on(3)
+
+
+@pytest.mark.parametrize("kind", [MoveKind.MIGRATE, MoveKind.UNSHELVE])
+def test_a_host_that_vanished_without_a_word_is_looked_past(fleet: Fleet, kind: MoveKind) -> None:
+    """Somebody has changed the database, and the journal does not tell."""
+    instance = fleet.boot() if kind.has_source else new_uuid()
+    fleet.services.keeper.current()
+    gone = [fleet.hosts[1], *(fleet.add(cpus=8) for _ in range(3))]
+    for host in gone:
+        erase(fleet.services, host)
+    wanted = {"VCPU": 2, "DISK_GB": 20}
+    made = fleet.open(fleet.order(instance, kind=kind, alternates=1, **wanted))
+    assert made.move.state is MoveState.CLAIMED
+    assert not set(fleet.held_by(instance)) & set(gone)
+
+
+CHANGES = {
+    "inventories": ("DELETE FROM moorage_usages WHERE {}", "DELETE FROM inventories WHERE {}"),
+    "totals": ("UPDATE inventories SET total = 1 WHERE {}",),
+}
+
+
+@pytest.mark.parametrize("shape", ["hosts", "inventories", "totals"])
+def test_where_nothing_is_left_but_what_has_vanished_the_answer_is_that_nothing_fits(
+    fleet: Fleet, shape: str
+) -> None:
+    instance = fleet.boot()
+    fleet.services.keeper.current()
+    for host in fleet.hosts[1:]:
+        if shape == "hosts":
+            erase(fleet.services, host)
+        else:
+            silently(fleet.services, host, *CHANGES[shape])
+    with pytest.raises(NothingFits):
+        fleet.open(fleet.order(instance, VCPU=2, DISK_GB=20))
+    assert fleet.moves() == []
+
+
+def silently(services: Services, provider: str, *statements: str) -> None:
+    """Change the rows of a provider as nobody tells the journal."""
+    where = "resource_provider_id = (SELECT id FROM resource_providers WHERE uuid = :it)"
+    with services.store.writer.begin() as connection:
+        for sql in statements:
+            connection.execute(text(sql.format(where)), {"it": provider})
+
+
+def test_a_reschedule_looks_past_what_vanished_without_a_word(fleet: Fleet) -> None:
+    instance = fleet.boot()
+    fleet.hosts += [fleet.add(cpus=8) for _ in range(2)]
+    made = fleet.open(fleet.order(instance, use=None, alternates=1))
+    erase(fleet.services, fleet.hosts[2])
+    erase(fleet.services, fleet.hosts[3])
+    made = fleet.reschedule(made)
+    assert fleet.held_by(instance) == fleet.on(4)
+    assert fleet.reschedule(made).move.state is MoveState.FAILED
 
 
 # Many at once

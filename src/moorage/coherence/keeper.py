@@ -86,6 +86,17 @@ class Keeper:
                 self._look_done = self._looks_begun
             return self._snapshot
 
+    def read_anew(self, untrue: Snapshot) -> Snapshot:
+        """All the providers as the database has them, after a snapshot was found to be untrue.
+
+        The journal tells what this service changes; what somebody else has changed, only the rows
+        themselves can tell. Whoever else found the same snapshot untrue shares the reading.
+        """
+        with self._lock:
+            if self._snapshot is None or self._snapshot is untrue:
+                self._snapshot = self._load()
+            return self._snapshot
+
     @property
     def latest(self) -> Snapshot | None:
         """The snapshot that was handed out last, which may be outdated; None before the first."""

@@ -1,7 +1,7 @@
 """Claims: what consumers ask to hold, and whether they may."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from moorage.domain.ids import ConsumerUuid, Generation, ProviderId, ProviderUuid
@@ -79,17 +79,47 @@ def decide_claims(
     check_classes(ledger, claims)
     wishes = [wish_of(ledger, claim) for claim in claims]
     moves = decide_moves(ledger, wishes, observer) if ledger.moves or len(claims) > 1 else []
-    released = [ledger.held_by(claim.consumer) for claim in claims]
+    left = find_left_holds(ledger, moves, {claim.consumer for claim in claims})
+    released = [ledger.held_by(consumer) for consumer in (*(c.consumer for c in claims), *left)]
     check_inventories(ledger, claims, room_for(ledger, released, moves))
     changes = [
         enter_claim(ledger, claim, wish.held, absentee)
         for claim, wish in zip(claims, wishes, strict=True)
     ]
+    changes += [drop_hold(ledger, hold) for hold in left]
     for move in moves:
         ledger.enter_move(move)
-    for provider_id in {provider for change in changes for provider in providers_of(change)}:
+    # What is left behind may outlive its provider: the auditor's case.
+    known = {stock.id for stock in ledger.providers.values()}
+    for provider_id in {one for change in changes for one in providers_of(change)} & known:
         ledger.bump(provider_id)
     return changes
+
+
+def find_left_holds(
+    ledger: Ledger, moves: Sequence[MoveChange], claimed_for: Collection[ConsumerUuid]
+) -> list[ConsumerUuid]:
+    """The holds that these changes leave without a move, though nobody but the move knew of them.
+
+    Whoever moves a consumer anew, through the API of allocations, takes it to be where its
+    allocations are. The hold of an observed move is a consumer of a client's, which drops it. That
+    of an ordered one is the move's own, and ends with it.
+    """
+    return [
+        move.after.hold
+        for move in moves
+        if move.after.kind.is_ordered
+        and move.after.state is MoveState.ABANDONED
+        and ledger.held_by(move.after.hold)
+        and move.after.hold not in claimed_for
+    ]
+
+
+def drop_hold(ledger: Ledger, hold: ConsumerUuid) -> ConsumerChange:
+    """Let a hold, which holds something, hold nothing any more."""
+    before = ledger.consumers.pop(hold)
+    move_usage(ledger, before.held, {})
+    return ConsumerChange(hold, before, None)
 
 
 def decide_release(ledger: Ledger, consumer: ConsumerUuid) -> ConsumerChange | None:

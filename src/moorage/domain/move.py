@@ -83,7 +83,7 @@ class MoveEvent(StrEnum):
     GIVE_BACK = "give back"
     """One request empties the hold and gives the consumer exactly what it held."""
     SWAP_AGAIN = "swap again"
-    """The consumer's allocations go to another new consumer."""
+    """The consumer's allocations go to another new consumer; an ordered move's hold is dropped."""
     OPEN = "open"
     """A move is ordered: the hold is given the source, and a destination is found and claimed."""
     START = "start"

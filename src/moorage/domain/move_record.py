@@ -18,6 +18,7 @@ class Reason(StrEnum):
     NOTHING_FITS = "nothing_fits"
     OVERDUE = "overdue"
     CONSUMER_DELETED = "consumer_deleted"
+    MOVED_ANEW = "moved_anew"
 
 
 @dataclass(frozen=True, slots=True)

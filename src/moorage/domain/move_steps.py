@@ -18,6 +18,7 @@ from moorage.domain.claim import (
     check_generation,
     check_inventories,
     check_providers,
+    drop_hold,
     enter_claim,
     move_usage,
     providers_of,
@@ -245,9 +246,7 @@ def decide_step(
         if step not in (MoveEvent.CONFIRM, MoveEvent.CLEAN_UP):
             changes += _give_back(ledger, move)
         elif hold_before is not None:
-            move_usage(ledger, hold_before.held, {})
-            del ledger.consumers[move.hold]
-            changes.append(ConsumerChange(move.hold, hold_before, None))
+            changes.append(drop_hold(ledger, move.hold))
     ledger.enter_move(MoveChange(move, after, hold_before))
     _bump(ledger, changes)
     return changes

@@ -1,6 +1,6 @@
 """The steps of a move that was ordered, once it is open."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from moorage.candidates.explain import explain
@@ -8,7 +8,7 @@ from moorage.domain.consumer import ConsumerAllocations
 from moorage.domain.explanation import Explanation
 from moorage.domain.ids import Generation, ProviderUuid
 from moorage.domain.made_claim import Resources
-from moorage.domain.move import MoveEvent
+from moorage.domain.move import MoveEvent, MoveState
 from moorage.domain.move_record import MoveOutcome, MovePlan, MoveRecord, Reason
 from moorage.domain.move_steps import Rescheduling, check_step, decide_step
 from moorage.domain.origin import Origin
@@ -16,12 +16,10 @@ from moorage.domain.refusals import (
     MoveGenerationConflict,
     NothingToMove,
     StepImpossible,
-    StoreUnavailable,
     UnknownMove,
 )
 from moorage.operations.books import load_books, write_books
-from moorage.operations.claim_queue import NO_ROOM, ClaimRequest, MoveClaim
-from moorage.operations.make_claims import RACE_S_MAX, WAYS_FIRST, WAYS_MAX
+from moorage.operations.claim_queue import ClaimRequest, MoveClaim
 from moorage.operations.move_places import (
     PlaceSearch,
     find_further_places,
@@ -31,12 +29,13 @@ from moorage.operations.move_places import (
     seen_by_mover,
 )
 from moorage.operations.open_move import MoveMade, claim_of, resources_of
+from moorage.operations.race import NO_ROOM, Race
 from moorage.operations.services import Services
 from moorage.operations.show_move import show_move
 from moorage.store.dialects import StaleView
 from moorage.store.holdings import read_consumer
 from moorage.store.move_records import load_move, write_step
-from moorage.store.transaction import RETRY_AFTER_S, Transaction
+from moorage.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +58,20 @@ class Stepping:
         return self.called or self.event
 
 
-def advance_move(services: Services, stepping: Stepping, origin: Origin) -> MoveMade:
+def advance_move(
+    services: Services,
+    stepping: Stepping,
+    origin: Origin,
+    *,
+    announce: Callable[[MoveState], None] | None = None,
+) -> MoveMade:
     """Make a step that claims nothing: start, confirm, or a way back.
 
     A step that was made already, and nothing since, is told its outcome again.
 
+    Args:
+        announce: told the state that the step leads to, before it is committed and nobody else
+            can be at it: so what was not announced has not happened.
     Raises:
         UnknownMove, MoveIsObserved, MoveGenerationConflict, StepImpossible
         SourceGone, DestinationGone: a guard of the step does not hold.
@@ -90,6 +98,9 @@ def advance_move(services: Services, stepping: Stepping, origin: Origin) -> Move
             generation=books.moves[record.uuid].after.generation,
             outcome=stepping.outcome,
         )
+        if announce is not None:
+            tx.send()
+            announce(books.moves[record.uuid].after.state)
         return False
 
     repeated = services.store.run(attempt)
@@ -109,8 +120,7 @@ def reschedule_move(
         SourceGone: nothing fits, and nobody can go back.
         StoreUnavailable: others were faster all the time.
     """
-    deadline_s = time.monotonic() + RACE_S_MAX
-    ways_max = WAYS_FIRST
+    race = Race(services.keeper)
     spent = False
     while True:
         record = show_move(services, uuid)
@@ -124,21 +134,20 @@ def reschedule_move(
         plans = () if spent else further.alternates()
         explanation = None
         if not plans:
-            plans, explanation = further.search(services, ways_max)
+            plans, explanation = further.search(services, race)
         if not plans:
             return _give_up(services, record, explanation, origin)
         try:
             services.claims.submit(further.offer(plans, origin))
-        except NO_ROOM:
-            ways_max = min(2 * ways_max, WAYS_MAX) if spent else ways_max
+        except NO_ROOM as refusal:
+            race.lose(refusal)
             spent = True
         except (MoveGenerationConflict, StepImpossible):
             # Somebody else was at it, perhaps with the very same step: the next look tells.
             pass
         else:
             return MoveMade(show_move(services, uuid), repeated=False)
-        if time.monotonic() > deadline_s:
-            raise StoreUnavailable(retry_after_s=RETRY_AFTER_S)
+        race.check_time()
 
 
 def _give_up(
@@ -178,7 +187,7 @@ class Further:
         )
 
     def search(
-        self, services: Services, most: int
+        self, services: Services, race: Race
     ) -> tuple[tuple[MovePlan, ...], Explanation | None]:
         """Look for places where the move has not been, and explain why if there is none."""
         assert self.record.search is not None
@@ -186,8 +195,8 @@ class Further:
         hold = read_consumer(services.store, self.record.hold)
         kept: Resources = {} if hold is None else resources_of(hold)
         random = services.new_random()
-        seen = seen_by_mover(services.keeper.current(), mover=resources_of(self.mover), hold=kept)
-        found = find_places(seen, search, most, random)
+        seen = seen_by_mover(race.look(), mover=resources_of(self.mover), hold=kept)
+        found = find_places(seen, search, race.ways_max, random)
         if not found:
             return (), explain(seen, search.request)
         return tuple(

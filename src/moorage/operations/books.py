@@ -20,6 +20,8 @@ from moorage.domain.ids import (
 )
 from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Consumer, Ledger, MoveChange, ProviderStock, Slot
+from moorage.domain.move import MoveState
+from moorage.domain.move_record import MoveOutcome, Reason
 from moorage.domain.origin import Origin
 from moorage.operations.move_entries import move_entries
 from moorage.store.dialects import StaleView
@@ -31,7 +33,8 @@ from moorage.store.holdings import (
 )
 from moorage.store.inventories import Stock, lock_stock
 from moorage.store.journal import Entry, write_journals
-from moorage.store.moves import MoveRow, load_moves, load_sharing, write_moves
+from moorage.store.move_records import write_outcome
+from moorage.store.moves import MoveRow, load_kept, load_moves, load_sharing, write_moves
 from moorage.store.names import Parties, ensure_parties, keep_classes
 from moorage.store.providers import LockedProvider, bump_generations
 from moorage.store.transaction import Transaction
@@ -141,7 +144,11 @@ def load_books(
     """
     found = load_consumers(tx, {claim.consumer for claim in claims} | set(consumers))
     asked_of = {provider for claim in claims for provider in claim.resources}
-    locked, stock = lock_stock(tx, sorted(asked_of | found.providers | set(providers)))
+    swaps = may_swap(found.by_uuid, claims)
+    # Whose mover is given away leaves a hold behind, which is dropped with it.
+    left = load_kept(tx, found.moves) if swaps else {}
+    kept_on = {uuid for uuid in left.values() if uuid is not None}
+    locked, stock = lock_stock(tx, sorted(asked_of | found.providers | kept_on | set(providers)))
     used = {(item.provider_id, item.class_id): item.used for item in stock}
     ledger = Ledger(
         consumers=found.by_uuid,
@@ -149,8 +156,10 @@ def load_books(
         used=dict(used),
         known_classes=_known_classes(tx, claims, stock),
     )
-    if found.moves or opens_moves or may_swap(found.by_uuid, claims):
+    if found.moves or opens_moves or swaps:
         _add_moves(tx, ledger, found.moves, locked)
+    if swaps:
+        _check_kept(ledger, left)
     return Books(
         ledger=ledger,
         used_at_load=used,
@@ -190,6 +199,17 @@ def _add_moves(
     for move in open_moves:
         ledger.moves[move.consumer] = ledger.moves[move.hold] = move
     ledger.sharing = load_sharing(tx, [provider.id for provider in locked.values()])
+
+
+def _check_kept(ledger: Ledger, left: Mapping[ProviderId, ProviderUuid | None]) -> None:
+    """See that the holds which may be dropped are still where they were before the locks.
+
+    Raises:
+        StaleView: one holds of a provider that is not locked.
+    """
+    holds = {move.hold for move in ledger.moves.values() if move.kind.is_ordered}
+    if any(provider not in left for hold in holds for provider, _ in ledger.held_by(hold)):
+        raise StaleView
 
 
 def _stocks(
@@ -258,6 +278,8 @@ def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:
     )
     write_changes(tx, changes, parties, at=at)
     write_moves(tx, list(books.moves.values()), at=at)
+    for uuid in _moved_anew(books):
+        write_outcome(tx, uuid, MoveOutcome(Reason.MOVED_ANEW))
     write_usages(
         tx,
         {
@@ -298,3 +320,15 @@ def _spelled(side: Any, parties: Parties) -> Any:
         "project_id": parties.project_spellings.get(project_id, project_id),
         "user_id": parties.user_spellings.get(user_id, user_id),
     }
+
+
+def _moved_anew(books: Books) -> list[MoveUuid]:
+    """The ordered moves that end because their consumers begin another one."""
+    begun = {row.after.consumer for row in books.moves.values() if row.before is None}
+    return [
+        uuid
+        for uuid, row in books.moves.items()
+        if row.after.kind.is_ordered
+        and row.after.state is MoveState.ABANDONED
+        and row.after.consumer in begun
+    ]

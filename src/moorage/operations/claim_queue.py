@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from moorage.domain.claim import Absentee, ConsumerChange, ConsumerClaim, decide_claims
 from moorage.domain.ids import Generation, MoveUuid
@@ -14,24 +14,15 @@ from moorage.domain.move import DEFAULT_MOVE_RULES, MoveEvent, MoveRules, Observ
 from moorage.domain.move_record import MovePlan
 from moorage.domain.move_steps import MoveOrder, Opening, decide_order
 from moorage.domain.origin import Origin
-from moorage.domain.refusals import (
-    CapacityExceeded,
-    InventoryMissing,
-    MoveExists,
-    Refusal,
-    UnitsViolated,
-    UnknownAllocationProvider,
-)
+from moorage.domain.refusals import CapacityExceeded, MoveExists, Refusal
 from moorage.operations.books import Books, check_still_true, load_books, write_books
+from moorage.operations.race import NO_ROOM
 from moorage.operations.write_queue import WriteQueue
 from moorage.store.journal import Entry
 from moorage.store.leases import Lease, write_leases
 from moorage.store.move_records import load_known, write_order, write_plan, write_step
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
-
-NO_ROOM: Final = (CapacityExceeded, InventoryMissing, UnitsViolated, UnknownAllocationProvider)
-"""Refusals of one way to serve a request that say nothing about the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +80,8 @@ class ClaimQueue(WriteQueue[ClaimRequest, Accepted]):
     def __init__(
         self, store: Store, absentee: Absentee, moves: MoveRules = DEFAULT_MOVE_RULES
     ) -> None:
-        super().__init__(lambda requests: write_claims(store, requests, absentee, moves))
+        super().__init__(lambda requests: write_claims(store, requests, absentee, self.moves))
+        self.moves = moves
 
 
 def write_claims(

@@ -1,11 +1,9 @@
 """Find places for consumers and claim them, in one step that others cannot come between."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import Final
 
 import numpy as np
 
@@ -21,22 +19,14 @@ from moorage.domain.refusals import (
     ConsumerGenerationConflict,
     ConsumerHolds,
     NothingFits,
-    StoreUnavailable,
 )
-from moorage.operations.claim_queue import NO_ROOM, Accepted, ClaimRequest
+from moorage.operations.claim_queue import Accepted, ClaimRequest
 from moorage.operations.claim_record import ClaimRecord
+from moorage.operations.race import NO_ROOM, Race
 from moorage.operations.services import Services
 from moorage.operations.standing_claims import read_standing_claims
 from moorage.store.journal import Entry
 from moorage.store.made_claims import MADE_KIND
-from moorage.store.transaction import RETRY_AFTER_S
-
-WAYS_FIRST: Final = 2
-WAYS_MAX: Final = 32
-"""Places that are offered to one transaction: few at first, twice as many after each race lost."""
-
-RACE_S_MAX: Final = 30.0
-"""How long a claim goes on looking while others take what it finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +78,12 @@ def make_claims(services: Services, order: ClaimOrder, origin: Origin) -> Claims
         UnknownResourceClass, UnknownTraits: a name in a request does not exist.
         StoreUnavailable: others were faster all the time.
     """
-    deadline_s = time.monotonic() + RACE_S_MAX
-    ways_max = WAYS_FIRST
+    race = Race(services.keeper)
     while True:
-        snapshot = services.keeper.current()
+        snapshot = race.look()
         random = services.new_random()
         placements = Placements(snapshot, order.gang, random)
-        found = list(islice(placements, ways_max))
+        found = list(islice(placements, race.ways_max))
         if not found:
             # Perhaps because the order has been served before.
             standing = find_repeated(services, order)
@@ -109,12 +98,11 @@ def make_claims(services: Services, order: ClaimOrder, origin: Origin) -> Claims
             if standing is not None:
                 return ClaimsMade(standing, repeated=True)
             # Whatever the consumer held has gone in the meantime.
-        except NO_ROOM:
-            ways_max = min(2 * ways_max, WAYS_MAX)
+        except NO_ROOM as refusal:
+            race.lose(refusal)
         else:
             return ClaimsMade(_made(order, request, accepted), repeated=False)
-        if time.monotonic() > deadline_s:
-            raise StoreUnavailable(retry_after_s=RETRY_AFTER_S)
+        race.check_time()
 
 
 def find_repeated(services: Services, order: ClaimOrder) -> tuple[StandingClaim, ...] | None:

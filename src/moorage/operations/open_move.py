@@ -1,10 +1,10 @@
 """Order a move: give the source to a hold, find a destination and claim it, in one transaction."""
 
-import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from moorage.candidates.explain import explain
+from moorage.candidates.snapshot import Snapshot
 from moorage.domain.claim import ConsumerClaim
 from moorage.domain.consumer import ConsumerAllocations
 from moorage.domain.ids import ConsumerUuid, MoveUuid
@@ -20,10 +20,9 @@ from moorage.domain.refusals import (
     MoveExists,
     NothingFits,
     NothingToMove,
-    StoreUnavailable,
 )
-from moorage.operations.claim_queue import NO_ROOM, ClaimRequest, MoveClaim
-from moorage.operations.make_claims import RACE_S_MAX, WAYS_FIRST, WAYS_MAX, Claimant
+from moorage.operations.claim_queue import ClaimRequest, MoveClaim
+from moorage.operations.make_claims import Claimant
 from moorage.operations.move_places import (
     PlaceSearch,
     find_further_places,
@@ -32,10 +31,10 @@ from moorage.operations.move_places import (
     same_resources,
     seen_by_mover,
 )
+from moorage.operations.race import NO_ROOM, Race
 from moorage.operations.services import Services
 from moorage.store.holdings import read_consumer
 from moorage.store.move_records import read_move, read_open_move
-from moorage.store.transaction import RETRY_AFTER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +82,15 @@ def open_move(services: Services, ordering: MoveOrdering, origin: Origin) -> Mov
         UnknownResourceClass, UnknownTraits: a name in the request does not exist.
         StoreUnavailable: others were faster all the time.
     """
-    deadline_s = time.monotonic() + RACE_S_MAX
-    ways_max = WAYS_FIRST
+    race = Race(services.keeper)
     known = find_known(services, ordering)
     while known is None:
+        snapshot = race.look()
         try:
-            offer = _look(services, ordering, origin, ways_max)
+            offer = _look(services, ordering, origin, snapshot, race.ways_max)
             services.claims.submit(offer)
-        except NO_ROOM:
-            ways_max = min(2 * ways_max, WAYS_MAX)
+        except NO_ROOM as refusal:
+            race.lose(refusal)
         except ConsumerGenerationConflict:
             known = find_known(services, ordering)
             if known is None and ordering.consumer_generation is not None:
@@ -106,8 +105,7 @@ def open_move(services: Services, ordering: MoveOrdering, origin: Origin) -> Mov
             made = read_move(services.store, ordering.uuid)
             assert made is not None
             return MoveMade(made, repeated=False)
-        if time.monotonic() > deadline_s:
-            raise StoreUnavailable(retry_after_s=RETRY_AFTER_S)
+        race.check_time()
     return MoveMade(known, repeated=True)
 
 
@@ -135,14 +133,13 @@ def find_known(services: Services, ordering: MoveOrdering) -> MoveRecord | None:
 
 
 def _look(
-    services: Services, ordering: MoveOrdering, origin: Origin, ways_max: int
+    services: Services, ordering: MoveOrdering, origin: Origin, snapshot: Snapshot, ways_max: int
 ) -> ClaimRequest:
     """Look for destinations, and offer those that are found."""
     mover = read_consumer(services.store, ordering.consumer)
     _check_mover(ordering, mover)
     held = {} if mover is None else resources_of(mover)
     search = _search_of(ordering, held)
-    snapshot = services.keeper.current()
     random = services.new_random()
     seen = seen_by_mover(snapshot, mover={}, hold=held)
     found = find_places(seen, search, ways_max, random)

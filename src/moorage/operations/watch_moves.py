@@ -24,18 +24,16 @@ def end_overdue_moves(services: Services, origin: Origin) -> int:
     """See to some moves whose deadline is over by now; how many, 0 once there are none left.
 
     One that nobody has started goes back. For one that was started nobody can know whether its
-    consumer is here or there: it stays as it is. Both are told to an operator, once.
+    consumer is here or there: it stays as it is. Both are told to an operator before the books
+    say that they were: at least once, whenever a runner dies.
     """
     due = read_due_moves(services.store, at=origin.at, most=MOVES_AT_ONCE_MAX)
     for record in due:
-        told = _see_to(services, record, origin)
-        if told is not None:
-            alert("a move is overdue", move=record.uuid, state=told.state.value)
+        _see_to(services, record, origin)
     return len(due)
 
 
-def _see_to(services: Services, record: MoveRecord, origin: Origin) -> MoveRecord | None:
-    """The move after it was seen to; None if somebody else was faster."""
+def _see_to(services: Services, record: MoveRecord, origin: Origin) -> None:
     if record.state is MoveState.CLAIMED:
         stepping = Stepping(
             record.uuid,
@@ -44,29 +42,36 @@ def _see_to(services: Services, record: MoveRecord, origin: Origin) -> MoveRecor
             outcome=MoveOutcome(Reason.OVERDUE),
         )
         try:
-            made = advance_move(services, stepping, origin)
+            advance_move(
+                services, stepping, origin, announce=lambda state: _alert(record.uuid, state)
+            )
         except (MoveGenerationConflict, StepImpossible):
-            return None  # it is looked at again in the next turn, as it is then
+            return  # it is looked at again in the next turn, as it is then
         except SourceGone:
             pass
         else:
-            return None if made.repeated else made.move
-    return _tell(services, record, origin)
+            return
+    _tell(services, record, origin)
 
 
-def _tell(services: Services, record: MoveRecord, origin: Origin) -> MoveRecord | None:
-    """Note that a move is overdue, and leave it as it is."""
+def _tell(services: Services, record: MoveRecord, origin: Origin) -> None:
+    """Tell that a move is overdue, and leave it as it is."""
 
-    def attempt(tx: Transaction) -> MoveRecord | None:
+    def attempt(tx: Transaction) -> None:
         found = load_move(tx, record.uuid)
         if found is None or found.due_at is None:
-            return None
+            return
         write_told(tx, found.uuid)
         facts = {"state": found.state.value, "deadline": f"{found.due_at.isoformat()}Z"}
         write_journal(tx, [Entry(OVERDUE_KIND, found.uuid, (), None, facts, found.uuid)], origin)
-        return found
+        tx.send()
+        _alert(found.uuid, found.state)
 
-    return services.store.run(attempt)
+    services.store.run(attempt)
+
+
+def _alert(move: str, state: MoveState) -> None:
+    alert("a move is overdue", move=move, state=state.value)
 
 
 def clean_up_moves(services: Services, origin: Origin) -> int:

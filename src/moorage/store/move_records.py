@@ -68,6 +68,7 @@ _WRITE_STEP: Final = Write(
        SET last_step = :step, step_generation = :generation, outcome = :outcome
        WHERE uuid = :uuid AND generation = :generation"""
 )
+_WRITE_OUTCOME: Final = Write("UPDATE moorage_moves SET outcome = :outcome WHERE uuid = :uuid")
 _TELL: Final = Write(
     "UPDATE moorage_moves SET due_at = NULL WHERE uuid = :uuid AND due_at IS NOT NULL"
 )
@@ -188,6 +189,11 @@ def write_step(
         "outcome": None if outcome is None else _encode(outcome).decode(),
     }
     tx.write(_WRITE_STEP, values, rows=1)
+
+
+def write_outcome(tx: Transaction, uuid: MoveUuid, outcome: MoveOutcome) -> None:
+    """Note how a move, which is locked by now, came to its end."""
+    tx.write(_WRITE_OUTCOME, {"uuid": uuid, "outcome": _encode(outcome).decode()}, rows=1)
 
 
 def write_told(tx: Transaction, uuid: MoveUuid) -> None:

@@ -7,7 +7,14 @@ from typing import Any, Final
 
 import msgspec
 
-from moorage.domain.ids import SHARING_TRAIT, ConsumerUuid, Generation, MoveUuid, ProviderId
+from moorage.domain.ids import (
+    SHARING_TRAIT,
+    ConsumerUuid,
+    Generation,
+    MoveUuid,
+    ProviderId,
+    ProviderUuid,
+)
 from moorage.domain.ledger import Slot
 from moorage.domain.move import Move, MoveKind, MoveState
 from moorage.store.sql import Insert, Load, RowsUpdate, Write, query
@@ -36,6 +43,13 @@ _SWAPPED_HOLDS = query(
        WHERE m.uuid IN :uuids AND m.state = :state
        ORDER BY m.id, b.id""",
     many=("uuids",),
+)
+_KEPT = Load(
+    f"""SELECT DISTINCT a.resource_provider_id, p.uuid
+        FROM moorage_moves m
+        JOIN allocations a ON a.consumer_id = m.open_hold
+        LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
+        WHERE m.uuid IN :uuids AND m.kind <> '{MoveKind.OBSERVED}'"""
 )
 _SHARING = Load(
     """SELECT l.resource_provider_id FROM resource_provider_traits l
@@ -145,6 +159,16 @@ def read_swapped_holds(
         held = holds.setdefault(row.uuid, {})
         held[slot] = held.get(slot, 0) + row.used
     return holds
+
+
+def load_kept(
+    tx: Transaction, uuids: Collection[MoveUuid]
+) -> dict[ProviderId, ProviderUuid | None]:
+    """Where the holds of those of these moves are that were ordered; None: a vanished provider."""
+    if not uuids:
+        return {}
+    rows = tx.load(_KEPT, {"uuids": sorted(uuids)})
+    return {row.resource_provider_id: row.uuid for row in rows}
 
 
 def load_moves_of(tx: Transaction, consumers: Collection[str]) -> list[Move]:
