@@ -17,7 +17,7 @@ from rich.table import Table
 from moorage.api.v1.audit import answer_of
 from moorage.cli.instances_file import read_instances
 from moorage.cli.nova import NovaTruth
-from moorage.domain.findings import Confidence, Diff, Finding, Kind, Severity
+from moorage.domain.findings import Confidence, Diff, Finding, Kind, Place, Severity
 from moorage.domain.mending import HealRefused, UndoRefused
 from moorage.domain.origin import Origin
 from moorage.operations.audit import AGE_GUARD_S, AuditFilter, AuditReport
@@ -267,17 +267,26 @@ def diff_lines(diff: Diff) -> Iterator[str]:
         if consumer.after != "gone":
             yield f"+ consumer {consumer.consumer} {consumer.after}, new generation"
     for change in diff.allocations:
-        what = f"allocation {change.consumer} {change.place.provider} {change.place.resource_class}"
-        if change.before:
-            yield f"- {what} {change.before}"
-        if change.after:
-            yield f"+ {what} {change.after}"
+        what = f"allocation {change.consumer} {_slot_name(change.place)}"
+        yield from _amounts(what, change.before or None, change.after or None)
     for total in diff.totals:
-        what = f"total {total.place.provider} {total.place.resource_class}"
-        if total.before is not None:
-            yield f"- {what} {total.before}"
-        if total.after is not None:
-            yield f"+ {what} {total.after}"
+        yield from _amounts(f"total {_slot_name(total.place)}", total.before, total.after)
+    for move in diff.moves:
+        yield from (f"- move {move.move} {move.before}", f"+ move {move.move} {move.after}")
+    for credit in diff.credits:
+        what = f"credit {credit.move} {_slot_name(credit.place)}"
+        yield from _amounts(what, credit.before or None, credit.after or None)
+
+
+def _slot_name(place: Place) -> str:
+    return f"{place.provider} {place.resource_class}"
+
+
+def _amounts(what: str, before: int | None, after: int | None) -> Iterator[str]:
+    if before is not None:
+        yield f"- {what} {before}"
+    if after is not None:
+        yield f"+ {what} {after}"
 
 
 def _text(value: Any) -> str:
