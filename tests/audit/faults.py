@@ -256,11 +256,12 @@ def hold_of_a_move_that_was_reverted(cloud: Cloud) -> Injected:
 
 
 def hold_of_a_move_that_nova_took_over(cloud: Cloud) -> Injected:
-    """The server was moved anew through Placement's API, and nobody has freed its first source."""
+    """The server was moved anew through Placement's API; its first source is held again since."""
     server = cloud.place(0)
     moved = cloud.order(server, 1)
     cloud.claim(cloud.observe(server, 2), {}, generation=1)
     cloud.tell(server, 2)
+    cloud.hold(moved.uuid, 0, consumer_type="MIGRATION")
     return Injected(Kind.HOLD_LEFT, moved.uuid)
 
 
