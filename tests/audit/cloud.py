@@ -7,21 +7,33 @@ from typing import Any
 
 from sqlalchemy import text
 
+from moorage.candidates.request import CandidatesRequest
 from moorage.domain.claim import ConsumerClaim
 from moorage.domain.findings import Finding, Kind
-from moorage.domain.ids import ConsumerUuid, ProviderUuid
+from moorage.domain.ids import ConsumerUuid, MoveUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
+from moorage.domain.move import MoveEvent, MoveKind
+from moorage.domain.move_record import MoveRecord
 from moorage.domain.origin import Origin
 from moorage.domain.outside import Migration, Outside, Server
+from moorage.operations.advance_move import Stepping, advance_move
 from moorage.operations.audit import Ask, AuditReport, audit
 from moorage.operations.claim import claim
 from moorage.operations.heal import Healed, heal
+from moorage.operations.move_places import PlaceSearch
+from moorage.operations.open_move import MoveOrdering, open_move
 from moorage.operations.services import Services
 from moorage.operations.set_aggregates import set_aggregates
 from moorage.operations.set_provider_traits import set_provider_traits
+from moorage.operations.show_allocations import show_allocations
 from moorage.operations.show_provider import show_provider
 from moorage.operations.undo import Undone, undo
-from moorage.store.tables import MOORAGE_TABLES, PLACEMENT_TABLES
+from moorage.store.tables import (
+    PLACEMENT_TABLES,
+    moorage_credits,
+    moorage_moves,
+    moorage_usages,
+)
 from tests.support.books import add_host, new_uuid, now, origin
 
 ON_HOST = {"VCPU": 2, "MEMORY_MB": 512}
@@ -111,6 +123,45 @@ class Cloud:
         )
         claim(self.services, [wanted], origin_given or replace(origin(), at=at))
 
+    def order(self, server: str, to: int, *, deadline_s: int | None = None) -> MoveRecord:
+        """A move of a server to another host that was ordered long ago."""
+        search = PlaceSearch(
+            CandidatesRequest((), trees_used=frozenset({ProviderUuid(self.hosts[to])}))
+        )
+        ordering = MoveOrdering(
+            uuid=MoveUuid(new_uuid()),
+            kind=MoveKind.MIGRATE,
+            consumer=ConsumerUuid(server),
+            consumer_generation=None,
+            owner=None,
+            search=search,
+            same_resources=True,
+            deadline_s=deadline_s,
+            digest=server,
+        )
+        return open_move(self.services, ordering, replace(origin(), at=LONG_AGO)).move
+
+    def step(self, move: MoveRecord, event: MoveEvent) -> MoveRecord:
+        """A step of a move that was taken long ago."""
+        stepping = Stepping(move.uuid, event, move.generation)
+        return advance_move(self.services, stepping, replace(origin(), at=LONG_AGO)).move
+
+    def observe(self, server: str, to: int, *, at: datetime = LONG_AGO) -> str:
+        """A move of a server as Nova makes it, up to its claim; returns the hold."""
+        hold = new_uuid()
+        asked = replace(origin(), at=at, global_request_id=f"req-{hold}")
+        held = show_allocations(self.services, server)
+        assert held is not None
+        source = {uuid: dict(amounts) for uuid, (_, amounts) in held.resources.items()}
+        destination = {self.hosts[to]: dict(ON_HOST), self.pools[to // 2]: dict(ON_POOL)}
+        for wishes in ({server: {}, hold: source}, {server: destination}):
+            claims = [
+                ConsumerClaim(ConsumerUuid(uuid), wanted, "project", "user", False, None, None)
+                for uuid, wanted in wishes.items()
+            ]
+            claim(self.services, claims, asked)
+        return hold
+
     def tell(self, uuid: str, host: int | None, **more: Any) -> None:
         """Say outside that there is this server."""
         name = None if host is None else self.hosts[host]
@@ -177,9 +228,9 @@ class Cloud:
         return int(rows[0][0])
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every row of Placement's tables, and the running totals, as the driver has them."""
+        """Every row of Placement's tables, of totals, moves and credits, as the driver has them."""
         dumped = {}
-        for table in (*PLACEMENT_TABLES, MOORAGE_TABLES[0]):
+        for table in (*PLACEMENT_TABLES, moorage_usages, moorage_moves, moorage_credits):
             rows = self.services.store.read(text(f"SELECT * FROM {table.name}"))
             dumped[table.name] = sorted((tuple(row) for row in rows), key=repr)
         return dumped

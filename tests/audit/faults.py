@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from moorage.domain.findings import Confidence, Kind
+from moorage.domain.move import MoveEvent
 from tests.audit.cloud import FLAVOR, LONG_AGO, ON_HOST, Cloud
 from tests.support.books import new_uuid
 
@@ -214,6 +215,102 @@ def class_not_held(cloud: Cloud) -> Injected:
     return Injected(Kind.AMOUNTS_DIFFER, uuid)
 
 
+def overdue_and_never_started(cloud: Cloud) -> Injected:
+    """Nobody has begun, so it can go back; the runner that does so does not run."""
+    server = cloud.place(0)
+    return Injected(Kind.MOVE_OVERDUE, cloud.order(server, 1, deadline_s=60).uuid)
+
+
+def overdue_and_started(cloud: Cloud) -> Injected:
+    """Somebody has begun, so only they know where the server is."""
+    server = cloud.place(0)
+    moved = cloud.step(cloud.order(server, 1, deadline_s=60), MoveEvent.START)
+    return Injected(Kind.MOVE_OVERDUE, moved.uuid, heals=False)
+
+
+def overdue_and_deleted(cloud: Cloud) -> Injected:
+    """The server is gone, so its hold only waits for the runner."""
+    server = cloud.place(0)
+    moved = cloud.order(server, 2, deadline_s=60)
+    cloud.claim(server, {}, generation=2)
+    del cloud.servers[server]
+    return Injected(Kind.MOVE_OVERDUE, moved.uuid)
+
+
+def hold_of_a_move_that_was_confirmed(cloud: Cloud) -> Injected:
+    """Somebody has written the hold's allocations again once its move was over."""
+    server = cloud.place(0)
+    moved = cloud.step(cloud.order(server, 2), MoveEvent.START)
+    cloud.step(moved, MoveEvent.CONFIRM)
+    cloud.tell(server, 2)
+    cloud.hold(moved.uuid, 0, consumer_type="MIGRATION")
+    return Injected(Kind.HOLD_LEFT, moved.uuid)
+
+
+def hold_of_a_move_that_was_reverted(cloud: Cloud) -> Injected:
+    """The same, and nothing says from outside where the server is."""
+    server = cloud.place(0)
+    moved = cloud.step(cloud.order(server, 1), MoveEvent.REVERT)
+    cloud.hold(moved.uuid, 0, consumer_type="MIGRATION")
+    return Injected(Kind.HOLD_LEFT, moved.uuid)
+
+
+def hold_of_a_move_that_nova_took_over(cloud: Cloud) -> Injected:
+    """The server was moved anew through Placement's API; its first source is held again since."""
+    server = cloud.place(0)
+    moved = cloud.order(server, 1)
+    cloud.claim(cloud.observe(server, 2), {}, generation=1)
+    cloud.tell(server, 2)
+    cloud.hold(moved.uuid, 0, consumer_type="MIGRATION")
+    return Injected(Kind.HOLD_LEFT, moved.uuid)
+
+
+def hold_of_an_observed_move_that_nobody_lists(cloud: Cloud) -> Injected:
+    """Nova has forgotten the migration; the server has arrived and is on its way nowhere."""
+    server = cloud.place(0)
+    hold = cloud.observe(server, 2)
+    cloud.tell(server, 2)
+    return Injected(Kind.HOLD_LEFT, hold, Confidence.LIKELY)
+
+
+def revert_of_an_observed_move_that_nobody_lists(cloud: Cloud) -> Injected:
+    """The same, and the server is where it was."""
+    server = cloud.place(0)
+    return Injected(Kind.HOLD_LEFT, cloud.observe(server, 2), Confidence.LIKELY)
+
+
+def credit_of_no_move(cloud: Cloud) -> Injected:
+    uuid = new_uuid()
+    cloud.sql(
+        "INSERT INTO moorage_credits (move, resource_provider_id, resource_class_id, used)"
+        " VALUES (:uuid, :p, :c, 5)",
+        uuid=uuid,
+        p=cloud.id_of(cloud.pools[0]),
+        c=cloud.class_id("DISK_GB"),
+    )
+    return Injected(Kind.CREDIT_WRONG, uuid)
+
+
+def credit_of_a_move_that_is_over(cloud: Cloud) -> Injected:
+    server = cloud.place(0)
+    moved = cloud.step(cloud.order(server, 1), MoveEvent.REVERT)
+    cloud.sql(
+        "INSERT INTO moorage_credits (move, resource_provider_id, resource_class_id, used)"
+        " VALUES (:uuid, :p, :c, 20)",
+        uuid=moved.uuid,
+        p=cloud.id_of(cloud.pools[0]),
+        c=cloud.class_id("DISK_GB"),
+    )
+    return Injected(Kind.CREDIT_WRONG, moved.uuid)
+
+
+def credit_too_high(cloud: Cloud) -> Injected:
+    server = cloud.place(0)
+    moved = cloud.order(server, 1)
+    cloud.sql("UPDATE moorage_credits SET used = 33 WHERE move = :uuid", uuid=moved.uuid)
+    return Injected(Kind.CREDIT_WRONG, moved.uuid)
+
+
 # Those that get in the way of claims come last.
 FAULTS: tuple[Fault, ...] = (
     allocation_without_provider,
@@ -233,6 +330,17 @@ FAULTS: tuple[Fault, ...] = (
     allocations_missing,
     amounts_that_differ,
     class_not_held,
+    overdue_and_never_started,
+    overdue_and_started,
+    overdue_and_deleted,
+    hold_of_a_move_that_was_confirmed,
+    hold_of_a_move_that_was_reverted,
+    hold_of_a_move_that_nova_took_over,
+    hold_of_an_observed_move_that_nobody_lists,
+    revert_of_an_observed_move_that_nobody_lists,
+    credit_of_no_move,
+    credit_of_a_move_that_is_over,
+    credit_too_high,
     total_too_high,
     total_too_low,
     total_missing,
@@ -251,6 +359,14 @@ ALONE: frozenset[Fault] = frozenset(
         allocation_without_inventory,
         allocation_without_consumer,
         consumer_without_allocations,
+        overdue_and_never_started,
+        overdue_and_started,
+        overdue_and_deleted,
+        hold_of_a_move_that_was_confirmed,
+        hold_of_a_move_that_was_reverted,
+        credit_of_no_move,
+        credit_of_a_move_that_is_over,
+        credit_too_high,
     )
 )
 """Faults that the books show by themselves."""
@@ -260,4 +376,5 @@ ALONE: frozenset[Fault] = frozenset(
 COMPANIONS: dict[Fault, frozenset[Kind]] = {
     revert_that_failed: frozenset({Kind.HELD_ELSEWHERE}),
     revert_that_lost_the_server: frozenset({Kind.MISSING}),
+    revert_of_an_observed_move_that_nobody_lists: frozenset({Kind.HELD_ELSEWHERE}),
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,8 @@ def test_the_tour_can_be_taken_twice_and_cleaned_up(served: Served) -> None:
         assert tour.returncode == 0, tour.stderr
     for title in ("Before the migration", "While the instance migrates", "After the confirmation"):
         assert title in tour.stdout
+    by_step = dict(re.findall(r"(order|start|confirm) .* (\d+)", tour.stdout))
+    assert by_step == {"order": "100", "start": "100", "confirm": "100"}, tour.stdout
     assert len(served.client.get("/resource_providers").json["resource_providers"]) == 5
     assert run("demo", "--url", url, "--cleanup").returncode == 0
     assert served.client.get("/resource_providers").json["resource_providers"] == []

@@ -7,7 +7,9 @@ import pytest
 from moorage.domain.claim import ConsumerClaim
 from moorage.domain.findings import Kind
 from moorage.domain.ids import ConsumerUuid
+from moorage.domain.mending import UndoRefused
 from moorage.operations.claim import claim
+from moorage.operations.release import release
 from moorage.operations.services import Services
 from moorage.operations.show_allocations import show_allocations
 from moorage.operations.show_usages import show_usages
@@ -67,8 +69,8 @@ def test_what_a_move_has_in_common_is_neither_a_wrong_total_nor_a_duplicate(
 def test_a_hold_that_was_left_over_is_healed_and_its_credits_end(cloud: Cloud) -> None:
     server, migration = move(cloud)
     cloud.tell_migration(migration, server, "confirmed")
-    held = held_by(cloud, migration)
     assert project_use(cloud) == 2 * FLAVOR["DISK_GB"]
+    before = cloud.dump()
     finding = cloud.only(cloud.outside())
     assert (finding.kind, finding.subject) == (Kind.HOLD_LEFT, migration)
     healed = cloud.heal(finding, cloud.outside())
@@ -76,7 +78,20 @@ def test_a_hold_that_was_left_over_is_healed_and_its_credits_end(cloud: Cloud) -
     assert (pool_use(cloud), project_use(cloud)) == (40, 40)
     assert find_faults(cloud.services) == []
     cloud.undo(healed.undo_id)
-    assert held_by(cloud, migration) == held
-    # The move is over: what was put back counts in full.
-    assert (pool_use(cloud), project_use(cloud)) == (60, 60)
+    # The move is open again, so that what was put back counts once.
+    assert (pool_use(cloud), project_use(cloud)) == (40, 40)
+    assert cloud.dump() == before
     assert find_faults(cloud.services) == []
+
+
+def test_a_heal_is_not_undone_once_the_consumer_of_the_move_that_it_ended_has_changed(
+    cloud: Cloud,
+) -> None:
+    server, migration = move(cloud)
+    cloud.tell_migration(migration, server, "confirmed")
+    healed = cloud.heal(cloud.only(cloud.outside()), cloud.outside())
+    release(cloud.services, consumer=server, origin=origin())
+    before = cloud.dump()
+    with pytest.raises(UndoRefused):
+        cloud.undo(healed.undo_id)
+    assert cloud.dump() == before

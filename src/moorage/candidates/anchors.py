@@ -22,6 +22,9 @@ BATCH_MIN: Final = 1_024
 BATCH_MAX: Final = 65_536
 """Positions whose anchors are looked at together: few at first, then more and more."""
 
+ORDERED_MIN: Final = 64
+"""The same where the anchors have an order of preference: who asks for one wants a few of them."""
+
 KEPT_MAX: Final = 100_000
 """Choices of one layout that are kept for other anchors; those behind are found anew."""
 
@@ -192,23 +195,24 @@ class Anchors:
 
     def in_random_order(self, random: np.random.Generator) -> Iterator[Anchor]:
         """The same anchors, every order of the roots being equally likely."""
-        return self.in_order_of(lambda roots: random.permutation(roots.size))
+        return self.in_order_of(lambda roots: iter((random.permutation(roots.size),)))
 
-    def in_order_of(self, rank: Callable[[IndexArray], NDArray[np.intp]]) -> Iterator[Anchor]:
+    def in_order_of(
+        self, rank: Callable[[IndexArray], Iterator[NDArray[np.intp]]]
+    ) -> Iterator[Anchor]:
         """The same anchors in another order.
 
         Args:
-            rank: given all roots, their places in the order wanted (as ``argsort`` has them).
+            rank: given all roots, their places in the order wanted (as ``argsort`` has them), in
+                parts.
         """
         shapes = self._snapshot.shapes
         sizes = [len(shape.members) for shape in shapes]
         trees = np.repeat(np.arange(len(shapes)), sizes)
         rows = np.concatenate([np.arange(size) for size in [0, *sizes]])
         nobody = np.zeros(0, dtype=np.int32)
-        order = rank(np.concatenate([nobody, *(shape.roots for shape in shapes)]))
-        size, first = BATCH_MIN, 0
-        while first < order.size:
-            batch = order[first : first + size]
+        roots = np.concatenate([nobody, *(shape.roots for shape in shapes)])
+        for batch in in_batches_of(rank(roots)):
             found: dict[tuple[int, int], Anchor] = {}
             for number in np.unique(trees[batch]).tolist():
                 of_shape = np.sort(rows[batch[trees[batch] == number]])
@@ -216,7 +220,6 @@ class Anchors:
                     found.update({(number, anchor.row): anchor for anchor in seen.anchors()})
             places = zip(trees[batch].tolist(), rows[batch].tolist(), strict=True)
             yield from (found[place] for place in places if place in found)
-            first, size = first + size, min(2 * size, BATCH_MAX)
 
     def _look_at(self, number: int, rows: NDArray[np.intp]) -> Sequence[Batch]:
         """The anchors among some trees of a shape; nothing where there are none."""
@@ -372,6 +375,16 @@ class Anchors:
             frozenset(behind[n] for n in self._snapshot.ancestors_of(lender) if n in behind)
             for lender in behind
         ]
+
+
+def in_batches_of(parts: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
+    """The same numbers, few at first, then more and more at once; never across two parts."""
+    size = ORDERED_MIN
+    for part in parts:
+        first = 0
+        while first < part.size:
+            yield part[first : first + size]
+            first, size = first + size, min(4 * size, BATCH_MAX)
 
 
 def as_bits(numbers: Iterable[int]) -> int:

@@ -1,7 +1,7 @@
 """The columns of a snapshot: read-only NumPy arrays, and what can be asked of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -75,6 +75,10 @@ def capacities(
     return cut.astype(np.int64)
 
 
+ROOMS_KEPT_MAX: Final = 4
+"""Amounts for which a stock remembers who has room, at 16 KiB each at most."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stock:
     """The inventories of one resource class in one block, a row for each provider that has one.
@@ -95,6 +99,8 @@ class Stock:
     modified_s: AmountArray
     capacities: AmountArray
     used: AmountArray
+    rooms: dict[int, IndexArray] = field(init=False, default_factory=dict, repr=False)
+    """The answers of ``providers_with_room``: a cloud has few flavors, and asks for them again."""
 
     @classmethod
     def build(
@@ -129,13 +135,19 @@ class Stock:
         """The providers that could give out this amount now, as one portion."""
         if amount > CAPACITY_COLUMN_MAX:
             return self.providers[:0]
+        known = self.rooms.get(amount)
+        if known is not None:
+            return known
         fits: Mask = (
             (self.capacities - self.used >= amount)
             & (self.min_units <= amount)
             & (self.max_units >= amount)
             & (amount % self.step_sizes == 0)
         )
-        found: IndexArray = self.providers[fits]
+        found: IndexArray = frozen(self.providers[fits])
+        if len(self.rooms) >= ROOMS_KEPT_MAX:
+            self.rooms.clear()
+        self.rooms[amount] = found
         return found
 
     def capacity_at(self, row: int) -> int:

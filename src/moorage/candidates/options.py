@@ -21,8 +21,13 @@ from moorage.domain.ids import ResourceClassId
 LOAD_STEPS: Final = 2**20
 """Loads are told apart as finely as this; roots that are closer count as equally full."""
 
-Rank = Callable[[IndexArray], NDArray[np.intp]]
-"""Given roots, the places they have in an order of preference, as ``argsort`` has them."""
+Rank = Callable[[IndexArray], Iterator[NDArray[np.intp]]]
+"""Given roots, the places they have in an order of preference, as ``argsort`` has them; in parts,
+the first ones first."""
+
+RANKED_FIRST: Final = 1_024
+RANKED_GROWTH: Final = 8
+"""Roots that are put in order at first; then so many times more, as long as more are wanted."""
 
 
 class Preference(Enum):
@@ -88,9 +93,9 @@ def options_alone(plan: Plan, rank: Rank, *, lazily: bool) -> Iterator[Option]:
             providers = providers[plan.anchors[snapshot.trait_sets[providers]]]
         if plan.destinations is not None:
             providers = providers[plan.destinations[providers]]
-        for place in rank(providers):
-            position = int(providers[place])
-            yield Option(position, candidate_of(snapshot, form, (position,)))
+        for places in rank(providers):
+            for position in providers[places].tolist():
+                yield Option(position, candidate_of(snapshot, form, (position,)))
 
 
 def options_around(plan: Plan, rank: Rank) -> Iterator[Option]:
@@ -110,18 +115,35 @@ def rank_by(
 ) -> Rank:
     """The order of roots that a preference means for a request."""
     if preference is Preference.FIRST:
-        return np.argsort
+        return lambda roots: iter((np.argsort(roots),))
     if preference is Preference.RANDOM:
-        return lambda roots: random.permutation(roots.size)
+        return lambda roots: iter((random.permutation(roots.size),))
     loads = loads_of(snapshot, {name for group in request.groups for name, _ in group.resources})
 
-    def rank(roots: IndexArray) -> NDArray[np.intp]:
+    def rank(roots: IndexArray) -> Iterator[NDArray[np.intp]]:
         steps = (loads[roots] * LOAD_STEPS).astype(np.int64)
         if preference is Preference.PACK:
-            return np.argsort((-steps << 32) + roots)
-        return np.argsort((steps << 32) + random.integers(2**31, size=roots.size))
+            return in_ascending_order((-steps << 32) + roots)
+        return in_ascending_order((steps << 32) + random.integers(2**31, size=roots.size))
 
     return rank
+
+
+def in_ascending_order(keys: NDArray[np.int64]) -> Iterator[NDArray[np.intp]]:
+    """The places of keys as a stable ``argsort`` has them, in parts that grow.
+
+    Who wants the first few of many does not pay for the order of the others.
+    """
+    places = np.arange(keys.size)
+    size = RANKED_FIRST
+    while keys.size > 2 * size:
+        # All that are equal to the last one go with it, so that no part tears them.
+        near = keys <= np.partition(keys, size - 1)[size - 1]
+        yield places[near][np.argsort(keys[near], kind="stable")]
+        places, keys = places[~near], keys[~near]
+        size *= RANKED_GROWTH
+    if keys.size:
+        yield places[np.argsort(keys, kind="stable")]
 
 
 def loads_of(snapshot: Snapshot, classes: set[str]) -> NDArray[np.float64]:
@@ -133,15 +155,10 @@ def loads_of(snapshot: Snapshot, classes: set[str]) -> NDArray[np.float64]:
     sums = np.zeros(len(snapshot), dtype=np.float64)
     counts = np.zeros(len(snapshot), dtype=np.int64)
     for name in sorted(classes):
-        roots, used, capacity = amounts_of(snapshot, snapshot.class_ids[name])
-        if not roots.size:
-            continue
-        taken = np.bincount(roots, weights=used, minlength=len(snapshot))
-        there = np.bincount(roots, weights=capacity, minlength=len(snapshot))
-        has = np.bincount(roots, minlength=len(snapshot)) > 0
-        load = np.divide(taken, there, out=np.ones_like(taken), where=there > 0)
-        sums[has] += np.clip(load[has], 0.0, 1.0)
-        counts += has
+        class_id = snapshot.class_ids[name]
+        load = snapshot.loads.of(class_id, blocks=snapshot.blocks, roots=snapshot.roots)
+        sums += load.loads
+        counts += load.has
     return np.divide(sums, counts, out=sums, where=counts > 0)
 
 

@@ -32,6 +32,7 @@ from moorage.candidates.fragments import FragmentCache
 from moorage.candidates.index import Index
 from moorage.candidates.labels import LabelSets
 from moorage.candidates.lending import Lending
+from moorage.candidates.loads import TreeLoads
 from moorage.candidates.rows import (
     AggregateLink,
     GenerationRow,
@@ -99,6 +100,7 @@ class Snapshot:
     positions_by_id: Index[int]
     lending: Lending
     fragments: FragmentCache = field(default_factory=FragmentCache, repr=False)
+    loads: TreeLoads = field(default_factory=TreeLoads, repr=False)
 
     @classmethod
     def build(cls, rows: Rows) -> "Snapshot":

@@ -4,7 +4,6 @@ import getpass
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from moorage.api.v1.audit import answer_of
+from moorage.cli.books import open_books
 from moorage.cli.instances_file import read_instances
 from moorage.cli.nova import NovaTruth
-from moorage.domain.findings import Confidence, Diff, Finding, Kind, Severity
+from moorage.domain.findings import Confidence, Diff, Finding, Kind, Place, Severity
 from moorage.domain.mending import HealRefused, UndoRefused
 from moorage.domain.origin import Origin
 from moorage.operations.audit import AGE_GUARD_S, AuditFilter, AuditReport
@@ -26,7 +26,6 @@ from moorage.operations.heal import heal as heal_finding
 from moorage.operations.services import Services
 from moorage.operations.undo import list_undos
 from moorage.operations.undo import undo as undo_heal
-from moorage.settings import load_settings
 
 FOUND: Final = 3
 """Exit code of an audit that found something; 1 is for what went wrong, 2 for a wrong call."""
@@ -108,7 +107,7 @@ def audit(
 ) -> None:
     """Look for what is wrong with the books. Nothing is changed."""
     wanted = AuditFilter(frozenset(kinds or ()), frozenset(severities or ()), confidence, subject)
-    with _services() as services:
+    with open_books() as services:
         report = Truth(instances, nova, cloud).audit(services, age_guard_s=age_guard_s)
     found = [finding for finding in report.findings if wanted.wants(finding)]
     if as_json:
@@ -144,7 +143,7 @@ def heal(
     # A finding that somebody named was looked at; of a class only what is certain was.
     sure = Confidence.LIKELY if likely or kinds is None else Confidence.CERTAIN
     wanted = AuditFilter(frozenset(kinds or ()), confidence=sure, subject=finding or consumer)
-    with _services() as services:
+    with open_books() as services:
         report = Truth(instances, nova, cloud).audit(services, age_guard_s=age_guard_s)
         found = [one for one in report.findings if wanted.wants(one) and one.remedy is not None]
         say = Console(highlight=False, soft_wrap=True)
@@ -186,7 +185,7 @@ def undo(
 ) -> None:
     """Put back what a heal changed, unless the books have moved on since."""
     say = Console(highlight=False, soft_wrap=True)
-    with _services() as services:
+    with open_books() as services:
         if number is None:
             _list_heals(say, services, most)
             return
@@ -196,18 +195,6 @@ def undo(
             say.print(f"not undone: {refusal.reason}", markup=False)
             sys.exit(REFUSED)
     say.print(f"undone: {undone.kept.kind}/{undone.kept.subject}", markup=False)
-
-
-@contextmanager
-def _services() -> Iterator[Services]:
-    from moorage.serve import build_services, open_ready_store  # noqa: PLC0415 - slow to import
-
-    settings = load_settings().settings
-    store = open_ready_store(settings.database)
-    try:
-        yield build_services(store, settings)
-    finally:
-        store.close()
 
 
 def _origin(services: Services) -> Origin:
@@ -267,17 +254,26 @@ def diff_lines(diff: Diff) -> Iterator[str]:
         if consumer.after != "gone":
             yield f"+ consumer {consumer.consumer} {consumer.after}, new generation"
     for change in diff.allocations:
-        what = f"allocation {change.consumer} {change.place.provider} {change.place.resource_class}"
-        if change.before:
-            yield f"- {what} {change.before}"
-        if change.after:
-            yield f"+ {what} {change.after}"
+        what = f"allocation {change.consumer} {_slot_name(change.place)}"
+        yield from _amounts(what, change.before or None, change.after or None)
     for total in diff.totals:
-        what = f"total {total.place.provider} {total.place.resource_class}"
-        if total.before is not None:
-            yield f"- {what} {total.before}"
-        if total.after is not None:
-            yield f"+ {what} {total.after}"
+        yield from _amounts(f"total {_slot_name(total.place)}", total.before, total.after)
+    for move in diff.moves:
+        yield from (f"- move {move.move} {move.before}", f"+ move {move.move} {move.after}")
+    for credit in diff.credits:
+        what = f"credit {credit.move} {_slot_name(credit.place)}"
+        yield from _amounts(what, credit.before or None, credit.after or None)
+
+
+def _slot_name(place: Place) -> str:
+    return f"{place.provider} {place.resource_class}"
+
+
+def _amounts(what: str, before: int | None, after: int | None) -> Iterator[str]:
+    if before is not None:
+        yield f"- {what} {before}"
+    if after is not None:
+        yield f"+ {what} {after}"
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 A small fleet with a shared storage pool, an instance, and a migration told exactly as Nova tells
 one: the instance's allocations go to the migration's consumer, the scheduler finds and claims a
-destination, and the confirmation empties the migration's consumer.
+destination, and the confirmation empties the migration's consumer. Then the same as a move of our
+own API, in three requests.
 """
 
 import sys
@@ -19,6 +20,7 @@ from moorage.cli.placement_client import PlacementClient, Unexpected
 
 MICROVERSION: Final = "1.39"
 
+_MOVES: Final = "/moorage/v1/moves"
 _WORLD: Final = uuid.UUID("6d6f6f72-6167-4520-8465-6d6f00000000")
 _HOSTS: Final = 4
 _HOST_STOCK: Final = {
@@ -40,7 +42,7 @@ def demo(
         bool, typer.Option("--cleanup", help="Only remove what an earlier tour left there.")
     ] = False,
 ) -> None:
-    """Take a short tour: register hosts and a pool, place an instance, migrate it."""
+    """Take a short tour: register hosts and a pool, place an instance, migrate it, order a move."""
     console = Console()
     try:
         tour = Tour(PlacementClient(url, token=token, microversion=MICROVERSION), console)
@@ -77,10 +79,14 @@ class Tour:
         self._show_usages("While the instance migrates")
         self._confirm()
         self._show_usages("After the confirmation")
+        self._order_move()
 
     def clean_up(self) -> None:
         """Remove what a tour leaves behind, as far as it is there."""
-        for consumer in (self._instance, self._migration):
+        open_moves = f"{_MOVES}?consumer={self._instance}&open=true"
+        left = self._client.ask("GET", open_moves, absent_is_fine=True) or {"moves": []}
+        holds = [move["hold"] for move in left["moves"]]
+        for consumer in (self._instance, self._migration, *holds):
             self._client.ask("DELETE", f"/allocations/{consumer}", absent_is_fine=True)
         for provider in (*self._hosts, *self._pool):
             self._client.ask("DELETE", f"/resource_providers/{provider}", absent_is_fine=True)
@@ -182,6 +188,30 @@ class Tour:
             },
             request_id=_CONFIRM_REQUEST,
         )
+
+    def _order_move(self) -> None:
+        """Move the instance as a client of /moorage/v1 does, and show the pool at each step."""
+        table = Table("step", "state", "on", "pool's DISK_GB", title="A move by our own API")
+        path = f"{_MOVES}/{uuid.uuid4()}"
+        order = {
+            "consumer": self._instance,
+            "kind": "migrate",
+            "trees": {"use": list(self._hosts)},
+        }
+        move = self._client.ask("PUT", path, order)["move"]
+        for step in ("order", "start", "confirm"):
+            if step != "order":
+                body = {"generation": move["generation"]}
+                move = self._client.ask("POST", f"{path}/{step}", body)["move"]
+            places = [move["destination"]["allocations"]]
+            if move["state"] != "confirmed":
+                places.insert(0, move["source"])
+            hosts = " and ".join(self._name(self._host_of(place)) for place in places)
+            (pool,) = self._pool
+            used = self._client.ask("GET", f"/resource_providers/{pool}/usages")["usages"]
+            table.add_row(step, move["state"], hosts, str(used["DISK_GB"]))
+        self._console.print()
+        self._console.print(table)
 
     def _find_candidates(self, *, request_id: str | None) -> list[dict[str, Any]]:
         answer = self._client.ask(

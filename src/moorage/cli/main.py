@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from moorage import __version__
-from moorage.cli import audit, database, demo, policy, serving
+from moorage.cli import audit, database, demo, moves, policy, serving
 from moorage.telemetry.redact import error_told
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(database.app, name="db")
 app.add_typer(policy.app, name="policy")
+app.add_typer(moves.app, name="moves")
 app.command("serve")(serving.serve)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from moorage.domain.audit_credits import credited_by_slot
 from moorage.domain.audited import (
     AuditedBooks,
     AuditRules,
@@ -29,14 +30,14 @@ from moorage.domain.survey import SEVERITIES, Survey
 CERTAIN, LIKELY, UNKNOWN = Confidence.CERTAIN, Confidence.LIKELY, Confidence.UNKNOWN
 
 
-def find_total_faults(books: AuditedBooks) -> Iterator[Finding]:
+def find_total_faults(survey: Survey) -> Iterator[Finding]:
     """Running totals that are not the sums, and usage above capacity.
 
     The books must hold all allocations of the slots that they have stocks of.
     """
-    stocks = books.stocks
+    books, stocks = survey.books, survey.books.stocks
     allocated = look_up(stocks.keys, *books.allocated)
-    used = allocated - _credited(books)
+    used = allocated - _credited(survey)
     both = stocks.has_inventory & stocks.has_total
     faults = (
         (Kind.TOTAL_WRONG, both & (stocks.total != used)),
@@ -49,11 +50,12 @@ def find_total_faults(books: AuditedBooks) -> Iterator[Finding]:
             yield _stock_finding(books, kind, int(place), int(allocated[place]), int(used[place]))
 
 
-def _credited(books: AuditedBooks) -> Units:
-    slots = sorted(books.credited, key=key_of)
+def _credited(survey: Survey) -> Units:
+    credited = credited_by_slot(survey)
+    slots = sorted(credited, key=key_of)
     keys = np.array([key_of(slot) for slot in slots], dtype=np.int64)
-    units = np.array([books.credited[slot] for slot in slots], dtype=np.int64)
-    return look_up(books.stocks.keys, keys, units)
+    units = np.array([credited[slot] for slot in slots], dtype=np.int64)
+    return look_up(survey.books.stocks.keys, keys, units)
 
 
 _STOCK_SAYS = {
@@ -127,8 +129,11 @@ def _unstocked(survey: Survey, position: int, kind: Kind, lost: Flags) -> Findin
         confidence,
         f"it holds something of {lacking} that does not exist",
         evidence={"held": survey.readable({slot: held[slot] for slot in gone})},
-        # A consumer without a row is mended first: its allocations belong to nobody yet.
-        holds=() if consumer.id is None else (survey.holds(position, keeps),),
+        # A consumer without a row is mended first: its allocations belong to nobody yet. One in a
+        # move that was ordered is its client's, and may still leave this behind by itself.
+        holds=()
+        if consumer.id is None or consumer.uuid in survey.in_ordered_moves
+        else (survey.holds(position, keeps),),
     )
 
 
@@ -177,7 +182,7 @@ def find_two_trees(survey: Survey, rules: AuditRules) -> Iterator[Finding]:
     for position in positions_on_two_trees(survey):
         consumer = survey.books.consumers[position]
         doubt = None
-        if consumer.uuid in survey.books.in_moves:
+        if consumer.uuid in survey.in_ordered_moves:
             doubt = Doubt.IN_FLIGHT
         elif rules.is_young(consumer.touched_at):
             doubt = Doubt.YOUNG

@@ -11,11 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from moorage.domain.audited import AuditRules, Trace, key_of
+from moorage.domain.audited import AuditedConsumer, AuditedMove, AuditRules, Trace, key_of
 from moorage.domain.findings import Confidence, Doubt, Finding, Holds, Kind, Owner
 from moorage.domain.ids import ConsumerUuid, ProviderId
 from moorage.domain.ledger import Slot
-from moorage.domain.outside import Migration, Outside
+from moorage.domain.move import MoveState
+from moorage.domain.outside import DONE, Migration, Outside
 from moorage.domain.survey import Survey
 
 MIGRATION_TYPE: Final = "MIGRATION"
@@ -48,15 +49,38 @@ class Owners:
 
 
 def migrations_in(survey: Survey, outside: Outside | None) -> list[int]:
-    """The consumers that hold something and are known to be migrations."""
-    known = {} if outside is None else outside.migrations
+    """The consumers that hold something and are known to be holds of moves that may be over."""
+    known = set(survey.open_by_hold) | set(survey.ended_by_hold)
+    if outside is not None:
+        known |= outside.migrations.keys()
     return [
         position
         for position, consumer in enumerate(survey.books.consumers)
         if (consumer.consumer_type == MIGRATION_TYPE or consumer.uuid in known)
-        and consumer.uuid not in survey.books.in_moves
+        and consumer.uuid not in survey.in_ordered_moves
         and len(survey.rows_of(position))
     ]
+
+
+def doubt_of_hold(
+    survey: Survey, rules: AuditRules, outside: Outside, move: AuditedMove
+) -> Doubt | None:
+    """Why the hold of an observed move that no list of migrations names may be needed still.
+
+    The move says whose hold it is, and nothing of whether it is over: the server tells that. None
+    if the server is there, on its way nowhere, and no migration of its is listed.
+    """
+    server = outside.servers[move.consumer]
+    position = survey.position(move.hold)
+    assert position is not None
+    touched_at = survey.books.consumers[position].touched_at
+    if outside.unseen(server):
+        return Doubt.CELL_SILENT
+    if outside.in_flight(server):
+        return Doubt.IN_FLIGHT
+    if rules.is_young(touched_at, seen_at=outside.taken_at):
+        return Doubt.YOUNG
+    return None if outside.migrations_complete else Doubt.MIGRATIONS_UNLISTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +88,7 @@ class Hold:
     """A migration's consumer: who it holds for, how that is known, and what both hold of pools.
 
     ``partner`` is the instance's position, None for one that holds nothing or is not known;
-    ``migration`` is None where nothing outside tells of it.
+    ``migration`` is None where nothing tells of it. ``ended``: the books have the end of its move.
     """
 
     position: int
@@ -72,6 +96,7 @@ class Hold:
     known_by: str
     doubled: Mapping[Slot, int]
     migration: Migration | None
+    ended: AuditedMove | None = None
 
     @property
     def over(self) -> bool:
@@ -90,14 +115,33 @@ def find_left_holds(
     for position in positions:
         assert owners is not None
         consumer = survey.books.consumers[position]
-        migration = None if outside is None else outside.migrations.get(consumer.uuid)
+        move = survey.open_by_hold.get(consumer.uuid)
+        migration = _migration(survey, rules, outside, consumer)
         partner, known_by = _partner(survey, position, owners, migration, traces)
         doubled = {} if partner is None else doubled_slots(survey, position, partner)
-        if consumer.uuid in survey.books.credited_holds:
+        if move is not None and move.credits:
             doubled = {}  # both hold it, and it counts once
-        hold = Hold(position, partner, known_by, doubled, migration)
+        ended = survey.ended_by_hold.get(consumer.uuid)
+        hold = Hold(position, partner, known_by, doubled, migration, ended)
         if hold.doubled or hold.over:
             yield _judge(survey, hold, rules, outside)
+
+
+def _migration(
+    survey: Survey, rules: AuditRules, outside: Outside | None, consumer: AuditedConsumer
+) -> Migration | None:
+    """What is told of a migration: from outside, or by a move in the books that is over."""
+    if outside is not None and consumer.uuid in outside.migrations:
+        return outside.migrations[consumer.uuid]
+    ended = survey.ended_by_hold.get(consumer.uuid)
+    if ended is not None:
+        return Migration(consumer.uuid, ended.consumer, ended.kind, DONE)
+    observed = survey.open_by_hold.get(consumer.uuid)
+    if observed is None or outside is None or observed.consumer not in outside.servers:
+        return None
+    if doubt_of_hold(survey, rules, outside, observed) is not None:
+        return None
+    return Migration(consumer.uuid, observed.consumer, observed.kind, DONE)
 
 
 def _partner(
@@ -108,9 +152,16 @@ def _partner(
     traces: Mapping[str, Sequence[Trace]],
 ) -> tuple[int | None, str]:
     """The instance that a migration moves, and how that is known."""
+    uuid = survey.books.consumers[position].uuid
+    for moves, known_by in (
+        (survey.ended_by_hold, "the move that was ordered names it"),
+        (survey.open_by_hold, "the move that was observed names it"),
+    ):
+        if uuid in moves and (migration is None or migration.server == moves[uuid].consumer):
+            return survey.position(moves[uuid].consumer), known_by
     if migration is not None:
         return survey.position(migration.server), "the outside truth names it"
-    swapped = swapped_from(traces.get(survey.books.consumers[position].uuid, ()))
+    swapped = swapped_from(traces.get(uuid, ()))
     if swapped is not None and (found := survey.position(swapped)) is not None:
         return found, "the journal shows that it gave its allocations to the migration"
     alike = owners.partners(position, set(survey.pools(position)))
@@ -145,7 +196,10 @@ def _evidence(survey: Survey, hold: Hold) -> dict[str, object]:
         evidence["instance_known_by"] = hold.known_by
     if hold.doubled:
         evidence["counted_twice"] = survey.readable(hold.doubled)
-    if hold.migration is not None:
+    if hold.ended is not None:
+        evidence["move_state"] = hold.ended.state
+        evidence["move_kind"] = hold.ended.kind
+    elif hold.migration is not None:
         evidence["migration_state"] = hold.migration.state
         evidence["migration_kind"] = hold.migration.kind
     return evidence
@@ -153,7 +207,8 @@ def _evidence(survey: Survey, hold: Hold) -> dict[str, object]:
 
 def _judge(survey: Survey, hold: Hold, rules: AuditRules, outside: Outside | None) -> Finding:
     consumer = survey.books.consumers[hold.position]
-    kind = Kind.POOL_DUPLICATE if hold.doubled else Kind.HOLD_LEFT
+    is_duplicate = hold.doubled and hold.ended is None
+    kind = Kind.POOL_DUPLICATE if is_duplicate else Kind.HOLD_LEFT
     evidence = _evidence(survey, hold)
     seen_at = None if outside is None else outside.taken_at
     confidence: Confidence = Confidence.LIKELY
@@ -161,18 +216,44 @@ def _judge(survey: Survey, hold: Hold, rules: AuditRules, outside: Outside | Non
     holds: tuple[Holds, ...] = ()
     if rules.is_young(consumer.touched_at, seen_at=seen_at):
         doubt = Doubt.YOUNG
-    elif hold.migration is not None and outside is not None:
+    elif (
+        hold.migration is not None
+        and outside is not None
+        and (hold.ended is None or hold.migration.server in outside.servers)
+    ):
         confidence, doubt, holds = _remedy(survey, hold, outside, hold.migration)
+    elif hold.ended is not None:
+        confidence, holds = _remedy_by_books(survey, hold, hold.ended)
     if doubt is not None:
         confidence = Confidence.UNKNOWN
         evidence["unknown_because"] = doubt
-    return survey.finding(kind, consumer, confidence, _SAYS[kind], evidence=evidence, holds=holds)
+    partner = None if hold.partner is None else survey.books.consumers[hold.partner].uuid
+    return survey.finding(
+        kind,
+        consumer,
+        confidence,
+        _SAYS[kind],
+        evidence=evidence,
+        holds=holds,
+        also=() if partner is None else (partner,),
+    )
 
 
 _SAYS: Final = {
     Kind.POOL_DUPLICATE: "a migration and its instance hold the same space of a pool twice",
     Kind.HOLD_LEFT: "its migration is over, and it still holds what it was to give back",
 }
+
+
+def _remedy_by_books(
+    survey: Survey, hold: Hold, ended: AuditedMove
+) -> tuple[Confidence, tuple[Holds, ...]]:
+    """What to do about a hold where its move's end is all that is known."""
+    held = survey.readable(survey.held(hold.position))
+    if ended.state is MoveState.ABANDONED or held != ended.source:
+        # Its instance may be there still; or somebody has a use for it that no move tells of.
+        return Confidence.LIKELY, ()
+    return Confidence.CERTAIN, (survey.holds(hold.position, {}),)
 
 
 def _remedy(
@@ -193,7 +274,9 @@ def _remedy(
     runs_on_source = _holds_host(survey, hold.position, server.host)
     runs_on_own = hold.partner is not None and _holds_host(survey, hold.partner, server.host)
     if runs_on_own:
-        return Confidence.CERTAIN, None, (drop,)
+        # One that no list names any more was looked for, and not asked for.
+        is_told = migration.uuid in outside.migrations or hold.ended is not None
+        return Confidence.CERTAIN if is_told else Confidence.LIKELY, None, (drop,)
     if runs_on_source:
         # A revert that was not finished: the server is back, its allocations are not.
         back = _given_back(survey, hold, migration)

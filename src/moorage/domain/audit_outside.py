@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from moorage.domain.audit import positions_on_two_trees, two_trees_finding
-from moorage.domain.audit_moves import MIGRATION_TYPE
+from moorage.domain.audit_moves import MIGRATION_TYPE, doubt_of_hold
 from moorage.domain.audited import HEAL_KIND, AuditedConsumer, AuditRules, Trace
 from moorage.domain.findings import Confidence, Doubt, Finding, Holds, Kind, Owner
 from moorage.domain.ids import ConsumerUuid, ProviderId, ResourceClassId
@@ -52,14 +52,9 @@ class Comparison:
     def find(self) -> Iterator[Finding]:
         """All that differs, and all that cannot be judged."""
         for position, consumer in enumerate(self.survey.books.consumers):
-            if not len(self.survey.rows_of(position)) or consumer.uuid in self.outside.migrations:
+            if not len(self.survey.rows_of(position)) or self._is_told(consumer):
                 continue
-            server = self.outside.servers.get(consumer.uuid)
-            found = (
-                self._absent(position, consumer)
-                if server is None
-                else self._present(position, consumer, server)
-            )
+            found = self._compare(position, consumer)
             if found is not None:
                 yield found
         yield from self._two_trees()
@@ -68,15 +63,38 @@ class Comparison:
             if found is not None:
                 yield found
 
+    def _is_told(self, consumer: AuditedConsumer) -> bool:
+        """Whether it is known to be a hold, and judged as that."""
+        return (
+            consumer.uuid in self.outside.migrations or consumer.uuid in self.survey.ended_by_hold
+        )
+
+    def _compare(self, position: int, consumer: AuditedConsumer) -> Finding | None:
+        server = self.outside.servers.get(consumer.uuid)
+        if server is not None:
+            return self._present(position, consumer, server)
+        move = self.survey.open_by_hold.get(consumer.uuid)
+        doubt: Doubt | None = Doubt.IN_FLIGHT
+        if move is None or not (move.is_ordered or move.consumer in self.outside.servers):
+            return self._absent(position, consumer, self.doubt_of_absence(position, consumer))
+        if not move.is_ordered:
+            doubt = doubt_of_hold(self.survey, self._rules, self.outside, move)
+        # In flight it is what it should be; without a doubt it is told as a hold left over.
+        if doubt is None or doubt is Doubt.IN_FLIGHT:
+            return None
+        return self._absent(position, consumer, doubt)
+
     # --- consumers that the outside does not name -------------------------------------------
 
-    def _absent(self, position: int, consumer: AuditedConsumer) -> Finding:
-        doubt = self.doubt_of_absence(position, consumer)
+    def _absent(self, position: int, consumer: AuditedConsumer, doubt: Doubt | None) -> Finding:
         evidence: dict[str, object] = {
             "held": self.survey.readable(self.survey.held(position)),
             "trees": self.survey.tree_names(self.survey.trees(position)),
             "outside_seen_at": self.outside.taken_at.isoformat(),
         }
+        move = self.survey.open_by_hold.get(consumer.uuid)
+        if move is not None:
+            evidence["instance"] = move.consumer
         if doubt is not None:
             return self.survey.finding(
                 Kind.UNSEEN,
@@ -97,7 +115,7 @@ class Comparison:
     def doubt_of_absence(self, position: int, consumer: AuditedConsumer) -> Doubt | None:
         """Why a consumer that the outside does not name may still be alive; None: it cannot."""
         outside = self.outside
-        if consumer.uuid in self.survey.books.in_moves:
+        if consumer.uuid in self.survey.in_ordered_moves:
             return Doubt.IN_FLIGHT
         if self._is_young(consumer):
             return Doubt.YOUNG
@@ -110,7 +128,11 @@ class Comparison:
             return Doubt.SERVERS_UNLISTED
         if consumer.consumer_type != INSTANCE_TYPE and not outside.migrations_complete:
             return Doubt.MIGRATIONS_UNLISTED
-        if outside.gone is not None and consumer.uuid not in outside.gone:
+        # The hold of an observed move lives as long as its instance, which may hold nothing.
+        asked = {consumer.uuid}
+        if consumer.uuid in self.survey.open_by_hold:
+            asked.add(self.survey.open_by_hold[consumer.uuid].consumer)
+        if outside.gone is not None and not asked <= outside.gone:
             return Doubt.NOT_ASKED
         return None
 
@@ -135,7 +157,7 @@ class Comparison:
         """Why nothing can be said of a server that exists."""
         if self.outside.unseen(server):
             return Doubt.CELL_SILENT
-        if self.outside.in_flight(server) or server.uuid in self.survey.books.in_moves:
+        if self.outside.in_flight(server) or server.uuid in self.survey.in_ordered_moves:
             return Doubt.IN_FLIGHT
         return Doubt.YOUNG if self._is_young(consumer) else None
 
@@ -337,13 +359,11 @@ class Comparison:
         )
 
     def _held_for(self, server: Server) -> list[str]:
-        """Migrations of a server that hold something, and should give it back first."""
-        return [
-            migration.uuid
-            for migration in self._migrations_of.get(server.uuid, ())
-            if (place := self.survey.position(migration.uuid)) is not None
-            and len(self.survey.rows_of(place))
-        ]
+        """Holds of a server's moves that hold something, and should give it back first."""
+        told = [migration.uuid for migration in self._migrations_of.get(server.uuid, ())]
+        moves = self.survey.open_moves
+        known = (one.hold for one in moves if one.consumer == server.uuid)
+        return [uuid for uuid in dict.fromkeys((*told, *known)) if self.survey.held_by(uuid)]
 
     def _needed(self, resources: Mapping[str, int], root: ProviderId) -> dict[Slot, int] | None:
         keeps: dict[Slot, int] = {}

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from moorage.domain.findings import Place
 from moorage.domain.ids import ConsumerUuid, ProviderId, ResourceClassId
 from moorage.domain.ledger import Slot
+from moorage.domain.made_claim import Resources
+from moorage.domain.move import MoveKind, MoveState
 
 Units: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -78,15 +80,39 @@ class Holdings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditedMove:
+    """A move that is open, or one that was ordered and is over while its hold still has a row.
+
+    ``source``: what the hold was given, by provider and class name. ``credits``: units by slot, as
+    they are written down.
+    """
+
+    uuid: str
+    kind: MoveKind
+    state: MoveState
+    consumer: ConsumerUuid
+    hold: ConsumerUuid
+    generation: int
+    credited: bool
+    deadline: datetime | None
+    source: Resources
+    credits: Mapping[Slot, int]
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether a client ordered it: then it is open until a client or its deadline ends it."""
+        return self.kind.is_ordered
+
+
+@dataclass(frozen=True, slots=True)
 class AuditedBooks:
     """All rows that an audit, or the second look before a heal, goes by.
 
     Args:
         allocated: units held by slot, where that was added up for the whole of the slot.
-        credited: units by slot that hold and claim of open moves have in common.
         lenders: pools by the providers that they lend to, as row ids.
-        in_moves: consumers that open moves are about: nobody else's business.
-        credited_holds: holds that have something in common with their movers, counted once.
+        moves: those that are open, and ordered ones that are over but for their holds.
+        stray_credits: credits, by move and slot, of moves that are not open.
     """
 
     providers: Mapping[ProviderId, AuditedProvider]
@@ -95,10 +121,9 @@ class AuditedBooks:
     stocks: Stocks
     holdings: Holdings
     allocated: tuple[Keys, Units]
-    credited: Mapping[Slot, int] = field(default_factory=dict)
     lenders: Mapping[ProviderId, Sequence[ProviderId]] = field(default_factory=dict)
-    in_moves: frozenset[str] = frozenset()
-    credited_holds: frozenset[str] = frozenset()
+    moves: Sequence[AuditedMove] = ()
+    stray_credits: Mapping[str, Mapping[Slot, int]] = field(default_factory=dict)
 
     def place(self, slot: Slot) -> Place:
         """A slot as people know it."""

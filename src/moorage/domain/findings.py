@@ -11,6 +11,7 @@ from typing import Any
 
 from moorage.domain.ids import ConsumerUuid
 from moorage.domain.ledger import Slot
+from moorage.domain.move import MoveEvent, MoveState
 
 
 class Kind(StrEnum):
@@ -33,6 +34,8 @@ class Kind(StrEnum):
     HELD_ELSEWHERE = "held-elsewhere"
     MISSING = "allocations-missing"
     AMOUNTS_DIFFER = "amounts-differ"
+    MOVE_OVERDUE = "move-overdue"
+    CREDIT_WRONG = "credit-wrong"
 
 
 class Confidence(StrEnum):
@@ -104,12 +107,33 @@ class TotalDiff:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveDiff:
+    """The state of a move before and after."""
+
+    move: str
+    before: MoveState
+    after: MoveState
+
+
+@dataclass(frozen=True, slots=True)
+class CreditDiff:
+    """What is credited to a move of a slot before and after, in whole units; 0 is no credit."""
+
+    move: str
+    place: Place
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class Diff:
     """What a remedy changes, table by table."""
 
     consumers: tuple[ConsumerDiff, ...] = ()
     allocations: tuple[AllocationDiff, ...] = ()
     totals: tuple[TotalDiff, ...] = ()
+    moves: tuple[MoveDiff, ...] = ()
+    credits: tuple[CreditDiff, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +159,25 @@ class Holds:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveEnd:
+    """How an open move ends, from the generation that it was looked at."""
+
+    uuid: str
+    generation: int
+    event: MoveEvent
+    before: MoveState
+    after: MoveState
+
+
+@dataclass(frozen=True, slots=True)
 class HoldingsRemedy:
-    """Make these consumers hold what is said, all or none."""
+    """Make these consumers hold what is said, all or none.
+
+    ``end``: how their move ends by it. Any other open move that one of them is in is abandoned.
+    """
 
     holds: tuple[Holds, ...]
+    end: MoveEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +188,27 @@ class TotalRemedy:
     becomes: int | None
 
 
-Remedy = HoldingsRemedy | TotalRemedy
+@dataclass(frozen=True, slots=True)
+class CreditsRemedy:
+    """Make the credits of a move what they should be.
+
+    ``generation`` is the move's as it was looked at, None for one that is not open.
+    """
+
+    move: str
+    generation: int | None
+    becomes: Mapping[Slot, int]
+
+
+Remedy = HoldingsRemedy | TotalRemedy | CreditsRemedy
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong, or that cannot be judged.
 
-    ``subject`` is a consumer's uuid, or ``provider/class``. ``consumers`` are all that it is about.
+    ``subject`` is a consumer's uuid, a move's, or ``provider/class``. ``consumers`` are all that it
+    is about.
     """
 
     kind: Kind

@@ -14,6 +14,9 @@ ENDED: Final = frozenset(
 )
 """States of a migration that is over. Source: the migration states that Nova filters as ended."""
 
+DONE: Final = "done"
+"""The state of one that nobody lists any more, though it once was."""
+
 SETTLED: Final = frozenset(
     ("ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "SHELVED", "SHELVED_OFFLOADED", "RESCUE",
      "SOFT_DELETED", "ERROR")

@@ -8,6 +8,7 @@ import numpy as np
 from moorage.domain.audited import (
     AuditedBooks,
     AuditedConsumer,
+    AuditedMove,
     Flags,
     Units,
     key_of,
@@ -23,6 +24,8 @@ from moorage.domain.findings import (
     HoldingsRemedy,
     Holds,
     Kind,
+    MoveDiff,
+    MoveEnd,
     Severity,
     TotalDiff,
 )
@@ -47,6 +50,8 @@ SEVERITIES: Final[Mapping[Kind, Severity]] = {
     Kind.HELD_ELSEWHERE: Severity.ERROR,
     Kind.MISSING: Severity.ERROR,
     Kind.AMOUNTS_DIFFER: Severity.WARNING,
+    Kind.MOVE_OVERDUE: Severity.WARNING,
+    Kind.CREDIT_WRONG: Severity.ERROR,
 }
 """Errors: the books are wrong about what is free or who holds; warnings: something is held back."""
 
@@ -69,6 +74,16 @@ class Survey:
         self._starts = np.searchsorted(
             rows.consumer[self._order], np.arange(len(books.consumers) + 1)
         )
+        self.open_moves = tuple(move for move in books.moves if move.state.is_open)
+        self.open_by_hold: Mapping[str, AuditedMove] = {one.hold: one for one in self.open_moves}
+        self.ended_by_hold: Mapping[str, AuditedMove] = {
+            one.hold: one for one in books.moves if not one.state.is_open
+        }
+        """Ordered moves that are over, by the holds that are still there."""
+        self.in_ordered_moves = frozenset(
+            uuid for one in self.open_moves if one.is_ordered for uuid in (one.consumer, one.hold)
+        )
+        """Consumers that belong to the client who moves them, as long as the move is open."""
 
     def rows_of(self, position: int) -> Units:
         """The rows of one consumer, as places in the columns."""
@@ -82,6 +97,11 @@ class Survey:
             slot = slot_of(rows.keys[row])
             held[slot] = held.get(slot, 0) + int(rows.used[row])
         return held
+
+    def held_by(self, uuid: str) -> dict[Slot, int]:
+        """Units by slot that a consumer holds, nothing for one that the books do not know."""
+        position = self.position(uuid)
+        return {} if position is None else self.held(position)
 
     def trees(self, position: int) -> list[ProviderId]:
         """Roots of the trees, not of pools, that a consumer holds something on."""
@@ -134,8 +154,8 @@ class Survey:
             for root in roots
         ]
 
-    def diff(self, holds: Iterable[Holds]) -> Diff:
-        """What making consumers hold this changes."""
+    def diff(self, holds: Iterable[Holds], end: MoveEnd | None = None) -> Diff:
+        """What making consumers hold this changes, and ending their move."""
         consumers: list[ConsumerDiff] = []
         allocations: list[AllocationDiff] = []
         moved: dict[Slot, int] = {}
@@ -155,7 +175,8 @@ class Survey:
             for slot, by in sorted(moved.items())
             if by and (total := self.total(slot)) is not None
         ]
-        return Diff(tuple(consumers), tuple(allocations), tuple(totals))
+        moves = () if end is None else (MoveDiff(end.uuid, end.before, end.after),)
+        return Diff(tuple(consumers), tuple(allocations), tuple(totals), moves)
 
     def holds(self, position: int, keeps: Mapping[Slot, int]) -> Holds:
         """A change of what a consumer holds, from the state it is in."""
@@ -171,8 +192,9 @@ class Survey:
         *,
         evidence: Mapping[str, object],
         holds: Iterable[Holds] = (),
+        also: Iterable[str] = (),
     ) -> Finding:
-        """A finding about a consumer; one that is not known has no remedy."""
+        """A finding about a consumer, and ``also`` others; one that is not known has no remedy."""
         changes = tuple(holds) if confidence is not Confidence.UNKNOWN else ()
         return Finding(
             kind,
@@ -188,5 +210,7 @@ class Survey:
             },
             remedy=HoldingsRemedy(changes) if changes else None,
             diff=self.diff(changes),
-            consumers=(consumer.uuid, *(one.consumer for one in changes[1:])),
+            consumers=tuple(
+                dict.fromkeys((consumer.uuid, *(one.consumer for one in changes), *also))
+            ),
         )

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from moorage.domain.audit import find_broken_holdings, find_total_faults, find_two_trees
+from moorage.domain.audit_credits import find_credit_faults
 from moorage.domain.audit_moves import find_left_holds
+from moorage.domain.audit_ordered import find_overdue_moves
 from moorage.domain.audit_outside import Comparison, consumers_to_trace
-from moorage.domain.audited import AuditedBooks, AuditRules, Trace
+from moorage.domain.audited import AuditRules, Trace
 from moorage.domain.findings import Confidence, Doubt, Finding, Kind, Owner, Severity
 from moorage.domain.outside import Outside
 from moorage.domain.survey import Survey
@@ -91,7 +93,7 @@ def audit(
     if outside is not None and outside.gone is not None and ask is not None:
         outside = _asked(outside, findings, ask)
         findings = list(judge(survey, rules, outside, traces))
-    findings += find_total_faults(books)
+    findings += judge_sums(survey)
     return AuditReport(
         at=rules.now,
         findings=tuple(sorted(findings, key=_rank)),
@@ -112,6 +114,7 @@ def judge(
     servers = {} if outside is None else outside.servers
     owners = {key: Owner(one.project_id, one.user_id) for key, one in servers.items()}
     yield from find_broken_holdings(survey, rules, owners)
+    yield from find_overdue_moves(survey, rules)
     yield from find_left_holds(survey, rules, outside, traces)
     if outside is None:
         yield from find_two_trees(survey, rules)
@@ -119,17 +122,20 @@ def judge(
         yield from Comparison(survey, outside, rules, traces).find()
 
 
-def judge_totals(books: AuditedBooks) -> Iterator[Finding]:
-    """All that is the matter with running totals."""
-    return find_total_faults(books)
+def judge_sums(survey: Survey) -> Iterator[Finding]:
+    """All that is the matter with running totals and credits."""
+    yield from find_credit_faults(survey)
+    yield from find_total_faults(survey)
 
 
 def _asked(outside: Outside, findings: Collection[Finding], ask: Ask) -> Outside:
     """The truth with the answers about those consumers that only an answer is missing for."""
     suspects = [
-        finding.subject
+        uuid
         for finding in findings
         if finding.evidence.get("unknown_because") is Doubt.NOT_ASKED
+        for uuid in (finding.subject, finding.evidence.get("instance"))
+        if uuid is not None
     ]
     if not suspects:
         return outside

@@ -7,14 +7,23 @@ from typing import Any, Final
 
 from moorage.domain.audit_outside import consumers_to_trace
 from moorage.domain.audited import HEAL_KIND, AuditRules
-from moorage.domain.findings import Finding, HoldingsRemedy, Holds, Owner, TotalRemedy
+from moorage.domain.findings import (
+    CreditsRemedy,
+    Finding,
+    HoldingsRemedy,
+    Holds,
+    Owner,
+    TotalRemedy,
+)
 from moorage.domain.ledger import Slot
 from moorage.domain.mending import HealRefused, decide_rows, healed_generation, moved_units
 from moorage.domain.origin import Origin
 from moorage.domain.outside import Outside
 from moorage.domain.survey import Survey
-from moorage.operations.audit import AGE_GUARD_S, judge, judge_totals
+from moorage.operations.audit import AGE_GUARD_S, judge, judge_sums
 from moorage.operations.end_moves import end_moves
+from moorage.operations.heal_credits import heal_credits
+from moorage.operations.kept_moves import changed_moves, keep_moves_of, partners
 from moorage.operations.services import Services
 from moorage.store.audit import AuditScope, load_audited_part, load_traces
 from moorage.store.dialects import StaleView
@@ -88,6 +97,8 @@ def heal(
         )
         if isinstance(fresh.remedy, TotalRemedy):
             record = _heal_total(tx, survey, fresh, fresh.remedy, origin)
+        elif isinstance(fresh.remedy, CreditsRemedy):
+            record = heal_credits(tx, survey, fresh.remedy, number=number, origin=origin)
         else:
             assert fresh.remedy is not None
             work = _HoldingsHeal(tx, survey, fresh, number=number, services=services, origin=origin)
@@ -103,6 +114,7 @@ def _providers_of(finding: Finding) -> list[str]:
     diff = finding.diff
     places = [change.place for change in diff.allocations]
     places += [change.place for change in diff.totals]
+    places += [change.place for change in diff.credits]
     return sorted({one.provider for one in places if not one.provider.startswith("#")})
 
 
@@ -116,8 +128,8 @@ def _look_again(
     """
     near = None if outside is None else _part_of(outside, finding)
     survey = Survey(load_audited_part(tx, _scope(finding, near)))
-    if isinstance(finding.remedy, TotalRemedy):
-        found = judge_totals(survey.books)
+    if isinstance(finding.remedy, (TotalRemedy, CreditsRemedy)):
+        found = judge_sums(survey)
     else:
         traces = load_traces(tx, consumers_to_trace(survey, near))
         found = judge(survey, rules, near, traces)
@@ -126,7 +138,7 @@ def _look_again(
         raise HealRefused(finding.key, "it is not there any more")
     # Totals move with every claim: the difference is what counts. Anything else was agreed to
     # as it was shown, at the generations that it was shown at.
-    if isinstance(finding.remedy, HoldingsRemedy) and fresh.remedy != finding.remedy:
+    if not isinstance(finding.remedy, TotalRemedy) and fresh.remedy != finding.remedy:
         raise HealRefused(finding.key, "the books have changed since it was shown: audit again")
     return survey, fresh
 
@@ -165,6 +177,28 @@ def _heal_total(
     return UndoRecord([], [changed], load_places(tx, [remedy.slot]))
 
 
+def _followed(
+    moved: Mapping[Slot, int], totals: Mapping[Slot, int], freed: Mapping[Slot, int]
+) -> list[ChangedTotal]:
+    """How running totals follow what is held, and what is not credited any more.
+
+    Args:
+        totals: as they are once that is not credited.
+    """
+    changed = [
+        ChangedTotal(
+            slot[0],
+            slot[1],
+            totals[slot] - freed.get(slot, 0),
+            totals[slot] + moved.get(slot, 0),
+            by_units=True,
+        )
+        for slot in sorted({*moved, *freed})
+        if slot in totals
+    ]
+    return [one for one in changed if one.before != one.after]
+
+
 class _HoldingsHeal:
     """The heal of what consumers hold, within one transaction."""
 
@@ -188,10 +222,19 @@ class _HoldingsHeal:
     def apply(self, remedy: HoldingsRemedy) -> UndoRecord:
         """Change the consumers and let the running totals follow."""
         tx, uuids = self._tx, [one.consumer for one in remedy.holds]
-        end_moves(tx, uuids, readable=self._survey.readable, origin=self._origin)
+        kept = keep_moves_of(tx, uuids)
+        unchanged = partners(tx, kept)
+        ended = end_moves(
+            tx,
+            kept.open,
+            end=remedy.end,
+            number=self._number,
+            readable=self._survey.readable,
+            origin=self._origin,
+        )
         rows, held = load_raw_consumers(tx, uuids), load_raw_allocations(tx, uuids)
         moved = self._moved(remedy, held)
-        totals = self._check_room(moved)
+        totals = self._check_room(moved, ended.freed)
         parties = self._parties(remedy)
         for holds in sorted(remedy.holds, key=lambda one: rows.get(one.consumer, {"id": 0})["id"]):
             self._change(holds, rows.get(holds.consumer), held[holds.consumer], parties)
@@ -210,13 +253,10 @@ class _HoldingsHeal:
         ]
         self._write_journal(changed)
         return UndoRecord(
-            changed,
-            [
-                ChangedTotal(slot[0], slot[1], totals[slot], totals[slot] + by, by_units=True)
-                for slot, by in sorted(moved.items())
-                if slot in totals
-            ],
-            load_places(tx, moved),
+            [*changed, *(one for one in unchanged if one.uuid not in uuids)],
+            _followed(moved, totals, ended.freed),
+            load_places(tx, {*moved, *ended.freed}),
+            changed_moves(tx, kept, ended.entries),
         )
 
     def _moved(self, remedy: HoldingsRemedy, held: Mapping[str, list[Row]]) -> Counter[Slot]:
@@ -225,9 +265,9 @@ class _HoldingsHeal:
             moved.update(moved_units(held_rows(held[holds.consumer]), holds.keeps))
         return Counter({slot: by for slot, by in moved.items() if by})
 
-    def _check_room(self, moved: Mapping[Slot, int]) -> dict[Slot, int]:
+    def _check_room(self, moved: Mapping[Slot, int], freed: Mapping[Slot, int]) -> dict[Slot, int]:
         """The running totals that follow; what is held more of has to fit."""
-        providers = {slot[0] for slot in moved}
+        providers = {slot[0] for slot in (*moved, *freed)}
         totals = load_totals(self._tx, providers)
         capacities = load_capacities(self._tx, providers)
         for slot, by in moved.items():

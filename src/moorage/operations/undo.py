@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from moorage.domain.audited import HEAL_KIND
-from moorage.domain.ids import ProviderId, ResourceClassId
+from moorage.domain.ids import MoveUuid, ProviderId, ResourceClassId
 from moorage.domain.ledger import Slot
 from moorage.domain.mending import UndoRefused
 from moorage.domain.origin import Origin
 from moorage.operations.heal import TOTALS_KIND
+from moorage.operations.heal_credits import CREDITS_KIND
 from moorage.operations.services import Services
-from moorage.store.journal import Entry, write_journal
+from moorage.store.journal import CREDIT_KIND, Entry, write_journal
 from moorage.store.mend import (
     load_capacities,
     load_places,
@@ -21,6 +23,12 @@ from moorage.store.mend import (
     restore_allocations,
     restore_consumer,
     set_total,
+)
+from moorage.store.mend_moves import (
+    load_raw_credits,
+    load_raw_moves,
+    restore_credits,
+    restore_move,
 )
 from moorage.store.providers import lock_providers
 from moorage.store.transaction import Transaction
@@ -33,6 +41,11 @@ from moorage.store.undo import (
     mark_undone,
     read_undos,
 )
+
+MOVE_BACK_KIND: Final = "move.restore"
+"""The journal's name for a move that a heal had ended, and that is open again."""
+
+CREDIT_KINDS: Final = (CREDIT_KIND, CREDITS_KIND)
 
 __all__ = ["KeptUndo", "Undone", "list_undos", "undo"]
 
@@ -69,6 +82,7 @@ def undo(services: Services, undo_id: int, *, origin: Origin) -> Undone:
         uuids = {place.uuid for place in kept.record.places if place.uuid is not None}
         lock_providers(tx, sorted(uuids))
         _check_places(tx, kept)
+        _restore_moves(tx, kept)
         renumbered = _restore_consumers(tx, kept)
         _restore_totals(tx, kept)
         write_journal(tx, _entries(kept), origin)
@@ -101,12 +115,22 @@ def _check_places(tx: Transaction, kept: KeptUndo) -> None:
 def _restore_consumers(tx: Transaction, kept: KeptUndo) -> int:
     uuids = [one.uuid for one in kept.record.consumers]
     rows, held = load_raw_consumers(tx, uuids), load_raw_allocations(tx, uuids)
-    renumbered = 0
     for one in kept.record.consumers:
         _check_consumer(kept, one, rows.get(one.uuid), held[one.uuid])
+    changed = [one for one in kept.record.consumers if _has_changed(one)]
+    # What the heal made goes first: some databases gave it the row ids of what it dropped.
+    for one in sorted(changed, key=lambda one: one.before is not None):
         restore_consumer(tx, now=rows.get(one.uuid), before=one.before)
-        renumbered += restore_allocations(tx, now=held[one.uuid], before=one.held_before)
-    return renumbered
+    return restore_allocations(
+        tx,
+        now=[row for one in changed for row in held[one.uuid]],
+        before=[row for one in changed for row in one.held_before],
+    )
+
+
+def _has_changed(one: ChangedConsumer) -> bool:
+    """Whether the heal changed a consumer, rather than a move that it is in."""
+    return one.before != one.after or one.held_before != one.held_after
 
 
 def _check_consumer(kept: KeptUndo, one: ChangedConsumer, row: Row | None, held: list[Row]) -> None:
@@ -119,6 +143,18 @@ def _check_consumer(kept: KeptUndo, one: ChangedConsumer, row: Row | None, held:
     else:
         reason = f"has changed since (generation {row['generation']})"
     raise UndoRefused(kept.id, f"the consumer {one.uuid} {reason}")
+
+
+def _restore_moves(tx: Transaction, kept: KeptUndo) -> None:
+    uuids = [one.uuid for one in kept.record.moves]
+    rows, credited = load_raw_moves(tx, uuids), load_raw_credits(tx, uuids)
+    for one in kept.record.moves:
+        now = rows.get(one.uuid)
+        if now != one.after or credited[one.uuid] != one.credits_after:
+            raise UndoRefused(kept.id, f"the move {one.uuid} has changed since")
+        if now is not None and one.before is not None and one.before != now:
+            restore_move(tx, now=now, before=one.before)
+        restore_credits(tx, one.uuid, now=credited[one.uuid], before=one.credits_before)
 
 
 def _restore_totals(tx: Transaction, kept: KeptUndo) -> None:
@@ -157,7 +193,13 @@ def _entries(kept: KeptUndo) -> list[Entry]:
     """The heal's journal rows the other way round."""
     known = {place.provider for place in kept.record.places if place.uuid is not None}
     entries = []
-    for one in kept.record.consumers:
+    for move in kept.record.moves:
+        for told in reversed(move.told):
+            kind = told.kind if told.kind in CREDIT_KINDS else MOVE_BACK_KIND
+            near = tuple(ProviderId(one) for one in told.providers)
+            key = MoveUuid(move.uuid)
+            entries.append(Entry(kind, move.uuid, near, told.after, told.before, key))
+    for one in filter(_has_changed, kept.record.consumers):
         rows = (*one.held_before, *one.held_after)
         touched = {ProviderId(row["resource_provider_id"]) for row in rows}
         providers = tuple(sorted(touched & known))

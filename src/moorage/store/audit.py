@@ -1,7 +1,6 @@
 """The rows that an audit goes by, all of one moment."""
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,6 +13,7 @@ from sqlalchemy import Connection, DateTime
 from moorage.domain.audited import (
     AuditedBooks,
     AuditedConsumer,
+    AuditedMove,
     AuditedProvider,
     Holdings,
     Keys,
@@ -23,9 +23,12 @@ from moorage.domain.audited import (
     add_up,
     slot_keys,
 )
-from moorage.domain.ids import SHARING_TRAIT, ProviderId, ResourceClassId
+from moorage.domain.ids import SHARING_TRAIT, ConsumerUuid, ProviderId, ResourceClassId
 from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Slot
+from moorage.domain.made_claim import Resources
+from moorage.domain.move import MoveKind, MoveState
+from moorage.store.journal import CREDIT_KIND
 from moorage.store.sql import Load, query
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
@@ -97,9 +100,20 @@ _SUMS = Select(
        FROM allocations a WHERE a.resource_provider_id IN :ids
        GROUP BY a.resource_provider_id, a.resource_class_id""",
 )
+_MOVES = """SELECT m.uuid, m.kind, m.state, m.consumer, m.hold, m.generation, m.credited,
+    m.deadline, m.source FROM moorage_moves m"""
+_OPEN_MOVES = Select(
+    f"{_MOVES} WHERE m.open_consumer IS NOT NULL ORDER BY m.id", moments=("deadline",)
+)
+# The uuid of a move that was ordered is that of its hold.
+_LEFT_MOVES = Select(
+    f"""{_MOVES} JOIN consumers c ON c.uuid = m.uuid
+        WHERE m.open_consumer IS NULL AND m.kind <> '{MoveKind.OBSERVED}' ORDER BY m.id""",
+    moments=("deadline",),
+)
 _CREDITS = Select(
-    """SELECT k.resource_provider_id, k.resource_class_id, k.used, m.hold
-       FROM moorage_credits k JOIN moorage_moves m ON m.uuid = k.move"""
+    """SELECT k.move, k.resource_provider_id, k.resource_class_id, k.used
+       FROM moorage_credits k ORDER BY k.move"""
 )
 _CONSUMERS = """SELECT c.id, c.uuid, c.generation, pr.external_id AS project,
     us.external_id AS user_id, ct.name AS consumer_type,
@@ -131,6 +145,7 @@ class _Held(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Held).decode
+_decode_source = msgspec.json.Decoder(Resources).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +167,7 @@ def _load_all(connection: Connection) -> AuditedBooks:
     pools = _load_pools(source)
     allocations = _integers(connection, _ALL_ALLOCATIONS, columns=5)
     consumers, holdings = _hold(allocations, source(_ALL_CONSUMERS), list(source(_ALL_STRAY)))
-    credited, credited_holds = _load_credits(source)
+    moves, stray_credits = _load_open_moves(source)
     return AuditedBooks(
         providers=_providers(source(_ALL_PROVIDERS), pools),
         class_names={row.id: row.name for row in source(_CLASS_NAMES)},
@@ -163,19 +178,22 @@ def _load_all(connection: Connection) -> AuditedBooks:
         ),
         holdings=holdings,
         allocated=add_up(holdings.keys, holdings.used),
-        credited=credited,
         lenders=_load_lenders(source),
-        credited_holds=credited_holds,
+        moves=moves,
+        stray_credits=stray_credits,
     )
 
 
 def load_audited_part(tx: Transaction, scope: AuditScope) -> AuditedBooks:
     """The part of the books that says what is the matter with a few consumers or slots.
 
-    ``allocated`` is complete for the providers named in the scope only.
+    ``allocated`` is complete for the providers named in the scope only, and so is what is known of
+    the consumers of moves that have credits there.
     """
     source = _transaction(tx)
-    uuids, pools = sorted(scope.consumers), _load_pools(source)
+    moves, stray_credits = _load_open_moves(source)
+    uuids = sorted(scope.consumers | _credited_on(scope.providers, moves))
+    pools = _load_pools(source)
     rows = list(_in_parts(source, _SOME_ALLOCATIONS, "uuids", uuids))
     allocations = np.array([tuple(map(int, row)) for row in rows], np.int64).reshape(-1, 5)
     consumers, holdings = _hold(
@@ -187,7 +205,6 @@ def load_audited_part(tx: Transaction, scope: AuditScope) -> AuditedBooks:
     providers = _load_trees(source, touched, scope.hosts, pools)
     ids = sorted(providers.keys() | scope.providers)
     totals = [tuple(map(int, row)) for row in _in_parts(source, _SOME_TOTALS, "ids", ids)]
-    credited, credited_holds = _load_credits(source)
     return AuditedBooks(
         providers=providers,
         class_names={row.id: row.name for row in source(_CLASS_NAMES)},
@@ -198,25 +215,47 @@ def load_audited_part(tx: Transaction, scope: AuditScope) -> AuditedBooks:
         ),
         holdings=holdings,
         allocated=_load_sums(source, scope.providers),
-        credited=credited,
         lenders=_load_lenders(source),
-        credited_holds=credited_holds,
+        moves=moves,
+        stray_credits=stray_credits,
     )
 
 
-def _load_credits(source: Source) -> tuple[Mapping[Slot, int], frozenset[str]]:
-    """Credited units by slot, and the holds of the moves that have them.
-
-    That a move was observed and is open does not say that its owner still lives: whether its
-    consumers hold what they should is judged as anyone's is.
-    """
-    credited: Counter[Slot] = Counter()
-    holds = set()
+def _load_open_moves(
+    source: Source,
+) -> tuple[list[AuditedMove], dict[str, dict[Slot, int]]]:
+    """Moves that are open or left a hold, and the credits of moves that are not open."""
+    credited: dict[str, dict[Slot, int]] = {}
     for row in source(_CREDITS):
         slot = ProviderId(row.resource_provider_id), ResourceClassId(row.resource_class_id)
-        credited[slot] += int(row.used)
-        holds.add(row.hold)
-    return credited, frozenset(holds)
+        credited.setdefault(row.move, {})[slot] = int(row.used)
+    moves = [_move(row, credited.pop(row.uuid, {})) for row in source(_OPEN_MOVES)]
+    return moves + [_move(row, {}) for row in source(_LEFT_MOVES)], credited
+
+
+def _move(row: Any, credited: Mapping[Slot, int]) -> AuditedMove:
+    return AuditedMove(
+        uuid=row.uuid,
+        kind=MoveKind(row.kind),
+        state=MoveState(row.state),
+        consumer=ConsumerUuid(row.consumer),
+        hold=ConsumerUuid(row.hold),
+        generation=row.generation,
+        credited=bool(row.credited),
+        deadline=row.deadline,
+        source={} if row.source is None else _decode_source(row.source),
+        credits=credited,
+    )
+
+
+def _credited_on(providers: Collection[ProviderId], moves: Iterable[AuditedMove]) -> set[str]:
+    """The consumers of moves that have credits on some providers."""
+    return {
+        consumer
+        for move in moves
+        if any(provider in providers for provider, _ in move.credits)
+        for consumer in (move.consumer, move.hold)
+    }
 
 
 def load_traces(tx: Transaction, uuids: Collection[str]) -> dict[str, list[Trace]]:
@@ -226,14 +265,20 @@ def load_traces(tx: Transaction, uuids: Collection[str]) -> dict[str, list[Trace
 
 def _traces(source: Source, uuids: Collection[str]) -> dict[str, list[Trace]]:
     rows = list(_in_parts(source, _TRACES, "uuids", sorted(uuids)))
-    born = [row for row in rows if row.before is None and row.after is not None]
+    born = [row for row in rows if _tells_of_birth(row)]
     near = sorted({row.id + by for row in born for by in range(-NEIGHBOURS, NEIGHBOURS + 1)})
     given = list(_in_parts(source, _NEAR_TRACES, "ids", near))
     traces: dict[str, list[Trace]] = {}
     for row in rows:
-        giver = _giver(row, given) if row.before is None and row.after else None
+        giver = _giver(row, given) if _tells_of_birth(row) else None
         traces.setdefault(row.subject, []).append(Trace(row.at, row.kind, giver))
     return traces
+
+
+def _tells_of_birth(row: Any) -> bool:
+    """Whether a consumer held nothing before; moves have rows of their own under the same uuid."""
+    is_holding = row.kind.startswith("allocation.") and row.kind != CREDIT_KIND
+    return is_holding and row.before is None and row.after is not None
 
 
 def _giver(row: Any, near: Sequence[Any]) -> str | None:

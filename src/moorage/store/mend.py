@@ -255,7 +255,7 @@ def restore_consumer(tx: Transaction, *, now: Row | None, before: Row | None) ->
 
 
 def restore_allocations(tx: Transaction, *, now: Sequence[Row], before: Sequence[Row]) -> int:
-    """Make a consumer's allocations what they were, to the byte.
+    """Make the allocations of some consumers what they were, to the byte.
 
     Some databases give the row id of a deleted row away again: then the row gets another.
 

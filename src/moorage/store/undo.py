@@ -45,6 +45,29 @@ class ChangedTotal(msgspec.Struct, frozen=True):
     by_units: bool
 
 
+class ChangedMove(msgspec.Struct, frozen=True):
+    """A move's own row and its credits, before and after; None: it has no row.
+
+    ``told``: what the journal was told of it meanwhile, for the way back.
+    """
+
+    uuid: str
+    before: Row | None
+    after: Row | None
+    credits_before: list[Row]
+    credits_after: list[Row]
+    told: list["ToldOfMove"] = []
+
+
+class ToldOfMove(msgspec.Struct, frozen=True):
+    """One row of the journal about a move."""
+
+    kind: str
+    providers: list[int]
+    before: Any
+    after: Any
+
+
 class TouchedPlace(msgspec.Struct, frozen=True):
     """What stood behind a slot: the provider's uuid, None for none, and whether it was stocked."""
 
@@ -55,11 +78,16 @@ class TouchedPlace(msgspec.Struct, frozen=True):
 
 
 class UndoRecord(msgspec.Struct, frozen=True):
-    """All that one heal changed."""
+    """All that one heal changed.
+
+    ``consumers`` has those too that are in a move which changed, though they themselves did not:
+    what is credited goes by what they hold.
+    """
 
     consumers: list[ChangedConsumer]
     totals: list[ChangedTotal]
     places: list[TouchedPlace]
+    moves: list[ChangedMove] = []
 
 
 @dataclass(frozen=True, slots=True)

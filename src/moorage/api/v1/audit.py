@@ -44,12 +44,32 @@ class TotalChange(Document, frozen=True, kw_only=True):
     after: int | None
 
 
+class MoveStateChange(Document, frozen=True, kw_only=True):
+    """The state of a move before and after."""
+
+    move: str
+    before: str
+    after: str
+
+
+class CreditChange(Document, frozen=True, kw_only=True):
+    """What counts once for a move of a slot before and after, in whole units; 0 is no credit."""
+
+    move: str
+    provider: str
+    resource_class: str
+    before: int
+    after: int
+
+
 class RemedyDiff(Document, frozen=True, kw_only=True):
     """What healing the finding would change."""
 
     consumers: tuple[ConsumerChange, ...]
     allocations: tuple[AllocationChange, ...]
     totals: tuple[TotalChange, ...]
+    moves: tuple[MoveStateChange, ...]
+    credits: tuple[CreditChange, ...]
 
 
 class AuditFinding(Document, frozen=True, kw_only=True):
@@ -134,6 +154,19 @@ def _diff(diff: Diff) -> RemedyDiff:
                 after=one.after,
             )
             for one in diff.totals
+        ),
+        moves=tuple(
+            MoveStateChange(move=one.move, before=one.before, after=one.after) for one in diff.moves
+        ),
+        credits=tuple(
+            CreditChange(
+                move=one.move,
+                provider=one.place.provider,
+                resource_class=one.place.resource_class,
+                before=one.before,
+                after=one.after,
+            )
+            for one in diff.credits
         ),
     )
 
