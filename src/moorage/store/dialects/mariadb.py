@@ -9,7 +9,14 @@ from pymysql.constants import CLIENT
 from sqlalchemy import Column, Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import (
+    Command,
+    Reader,
+    Session,
+    Trouble,
+    bound_connecting,
+    is_integrity_error,
+)
 from moorage.store.dialects.mariadb_reader import MariaDBReader
 from moorage.store.dialects.mariadb_session import MariaDBSession
 
@@ -79,6 +86,7 @@ class MariaDB:
         return MariaDBReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
+        bound_connecting(engine)
         event.listen(engine, "connect", _tell_connection)
 
     def open_session(self, connection: Any) -> Session:

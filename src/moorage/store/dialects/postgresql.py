@@ -8,7 +8,14 @@ import psycopg
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Engine, Float, Integer
 from sqlalchemy.types import TypeEngine
 
-from moorage.store.dialects.base import Command, Reader, Session, Trouble, is_integrity_error
+from moorage.store.dialects.base import (
+    Command,
+    Reader,
+    Session,
+    Trouble,
+    bound_connecting,
+    is_integrity_error,
+)
 from moorage.store.dialects.postgresql_reader import PostgreSQLReader
 from moorage.store.dialects.postgresql_session import UNPREPARED, PostgreSQLSession
 
@@ -40,7 +47,8 @@ class PostgreSQL:
         return PostgreSQLReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
-        """Nothing to tell: the server's defaults serve."""
+        """Nothing to tell a connection: the server's defaults serve."""
+        bound_connecting(engine)
 
     def open_session(self, connection: Any) -> Session:
         return PostgreSQLSession(connection)
