@@ -1,8 +1,15 @@
 """The wording of refusals, which clients match on."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from moorage.api.errors import ANSWERS, OVERRIDES, tell_refusal
+from moorage.api.errors import ANSWERS, OVERRIDES, UNDEFINED, find_answer, tell_refusal
+from moorage.api.policy import PolicyDenied
+from moorage.api.v1.errors import code_of
+from moorage.api.v1.routes import ENDPOINTS
 from moorage.domain import refusals as r
 from moorage.domain.explanation import Explanation, Step
 from moorage.domain.refusals import Refusal
@@ -226,3 +233,37 @@ def test_every_text_can_be_filled(refusal: type[Refusal]) -> None:
         assert problem.detail
         assert 400 <= problem.status < 500
         assert problem.code.startswith("placement.")
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+
+
+def documented() -> Iterator[tuple[str, str, str, str, str]]:
+    """Route ("" for all), refusal, status, code and wording, of every row that tells a refusal."""
+    for line in DOCUMENT.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        named = [re.fullmatch("`([A-Za-z_]+)`", cell) for cell in cells[:2]]
+        if len(cells) == 4 and named[0] and named[0][1][0].isupper():
+            yield "", named[0][1], cells[1], cells[2].strip("`"), cells[3]
+        elif len(cells) == 5 and named[0] and named[1]:
+            yield named[0][1], named[1][1], cells[2], cells[3].strip("`"), cells[4]
+
+
+@pytest.mark.parametrize("row", documented(), ids=lambda row: f"{row[0]}-{row[1]}")
+def test_the_document_says_what_the_tables_say(row: tuple[str, str, str, str, str]) -> None:
+    route, name, status, code, wording = row
+    refusal = PolicyDenied if name == "PolicyDenied" else getattr(r, name)
+    answer = find_answer(route, refusal)
+    assert (status, wording) == (str(answer.status), answer.text)
+    if route in {endpoint.name for endpoint in ENDPOINTS}:
+        assert code == code_of(refusal)
+    else:
+        assert code == ("" if answer.code == UNDEFINED else answer.code.removeprefix("placement."))
+
+
+def test_the_document_has_every_refusal_of_placements_api() -> None:
+    own = {refusal for endpoint in ENDPOINTS for refusal in endpoint.refusals}
+    told = {name for route, name, *_ in documented() if not route}
+    assert told >= {refusal.__name__ for refusal in ANSWERS.keys() - own}
+    overrides = {(route, name) for route, name, *_ in documented() if route}
+    assert overrides >= {(route, refusal.__name__) for route, refusal in OVERRIDES}

@@ -1,14 +1,17 @@
 """What stands around the application: who may reach it, tokens, CORS, metrics."""
 
 import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
 
 import pytest
 
+from moorage.domain.refusals import StoreUnavailable
 from moorage.serve import AddressTaken, NoAuthExposed, check_binding, check_free, is_loopback
 from moorage.settings import load_settings
+from moorage.telemetry.alerts import Seldom
 from tests.frame.conftest import Lines
 from tests.support.app import load_moorage, moorage_client
 from tests.support.client import Client, over_wsgi
@@ -110,6 +113,35 @@ def test_a_denial_by_policy_is_answered(tmp_path: Path) -> None:
     assert answer.status == 403
     told = "Policy does not allow placement:resource_providers:list to be performed."
     assert told in answer.detail
+
+
+def test_a_database_that_cannot_be_used_is_an_alert_but_not_for_each_request(
+    tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = moorage_client(tmp_path)
+
+    def fail(*_: Any) -> None:
+        try:
+            raise sqlite3.OperationalError("s3cr3t")
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(retry_after_s=1) from error
+
+    monkeypatch.setattr("moorage.api.pipeline.show_provider", fail)
+    unknown = f"{PROVIDERS}/5e08ea53-c4c6-448e-9334-ac4953de3cfa"
+    assert [client.put(unknown, {"name": 5}).status for _ in range(3)] == [503] * 3
+    (told,) = [line for line in lines() if line["event"] == "alert"]
+    assert told["alert"] == "the database cannot be used"
+    assert told["causes"][0] == "sqlite3.OperationalError"
+    assert "s3cr3t" not in str(lines())
+
+
+def test_an_alert_is_given_again_after_a_while(lines: Lines) -> None:
+    clock_s = [0.0]
+    seldom = Seldom("the database cannot be used", silent_s=60, clock_s=lambda: clock_s[0])
+    for at_s in (0.0, 59.0, 60.0, 61.0, 120.0):
+        clock_s[0] = at_s
+        seldom.tell(ValueError())
+    assert len(lines()) == 3
 
 
 @pytest.fixture

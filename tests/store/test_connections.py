@@ -13,6 +13,7 @@ from moorage.domain.refusals import StoreUnavailable
 from moorage.serve import open_ready_store, open_store
 from moorage.settings import DatabaseSettings
 from moorage.store import migrate
+from moorage.store.dialects.base import CONNECT_S_MAX
 from moorage.store.lean import KEPT_MAX, KEPT_S_MAX, Keeping
 from moorage.store.sql import query
 from moorage.store.store import Store
@@ -107,6 +108,21 @@ def test_a_connection_that_has_lain_too_long_goes_back_to_the_pool(tmp_path: Pat
     # The pool replaces all that are older than nothing: none was used again behind its back.
     assert found
     store.close()
+
+
+@pytest.mark.parametrize(("stated", "bound"), [("", CONNECT_S_MAX), ("?connect_timeout=3", "3")])
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
+def test_no_attempt_to_connect_takes_for_ever(driver: str, stated: str, bound: object) -> None:
+    store = Store.open(f"{driver}://nobody@127.0.0.1:1/none{stated}")
+    bounds: list[object] = []
+    event.listen(
+        store.reader,
+        "do_connect",
+        lambda _d, _r, _a, given: bounds.append(given["connect_timeout"]),
+    )
+    with pytest.raises(StoreUnavailable):
+        store.read(COUNT)
+    assert set(map(str, bounds)) == {str(bound)}
 
 
 def settings_for(url: str, *, retries: int | None) -> DatabaseSettings:

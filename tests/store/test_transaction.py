@@ -12,6 +12,7 @@ from moorage.store.dialects import StaleView, Trouble
 from moorage.store.sql import Load, Write, query
 from moorage.store.store import Store
 from moorage.store.transaction import Patience, Transaction
+from moorage.telemetry.redact import error_told
 from tests.support.books import now, open_services
 from tests.support.databases import DatabaseKind
 
@@ -204,8 +205,10 @@ def test_a_server_that_is_away_is_told_as_such() -> None:
     store = Store.open("postgresql+psycopg://nobody@127.0.0.1:1/none")
     with pytest.raises(StoreUnavailable):
         store.read(COUNT)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable) as unavailable:
         store.run(lambda tx: add(tx, "x"))
+    # What kept it from answering is what the alert tells.
+    assert "psycopg.OperationalError" in error_told(unavailable.value)["causes"]
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: object) -> None:

@@ -10,6 +10,7 @@ from moorage.api.limits import Limits
 from moorage.api.pipeline import Environ, FaultHook, Pipeline, PolicyCheck
 from moorage.operations.services import Services
 from moorage.telemetry import metrics
+from moorage.telemetry.alerts import Seldom
 from moorage.telemetry.log import RequestLog, write_fault, write_request
 
 _METHODS = frozenset(("GET", "POST", "PUT", "DELETE"))
@@ -23,6 +24,7 @@ def build_app(
     limits: Limits,
     on_request: Callable[[RequestLog], None] | None = None,
     on_fault: FaultHook = write_fault,
+    on_unavailable: Callable[[BaseException], None] | None = None,
 ) -> WSGIApplication:
     """The API over these services.
 
@@ -30,12 +32,22 @@ def build_app(
         on_request: told about each request once it is answered; by default it is logged and
             counted.
         on_fault: told about each error of ours, which the client learns nothing of.
+        on_unavailable: told what kept the database from answering a request; by default it is an
+            alert, once a minute.
     """
     app = falcon.App()
     # Answers without a body have no content type.
     app.resp_options.default_media_type = None  # type: ignore[assignment]
     # One sink instead of Falcon's router: who asks, and at which version, comes before where.
-    pipeline = Pipeline(services, identity, policy, limits, on_request or log_and_count, on_fault)
+    pipeline = Pipeline(
+        services,
+        identity,
+        policy,
+        limits,
+        on_request=on_request or log_and_count,
+        on_fault=on_fault,
+        on_unavailable=on_unavailable or Seldom("the database cannot be used").tell,
+    )
     app.add_sink(pipeline, prefix="/")
 
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

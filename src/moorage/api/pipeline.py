@@ -107,6 +107,7 @@ class Pipeline:
     limits: Limits
     on_request: Callable[[RequestLog], None]
     on_fault: FaultHook
+    on_unavailable: Callable[[BaseException], None]
     kept: KeptDocuments = field(default_factory=KeptDocuments)
     streams: Semaphore = field(default_factory=lambda: Semaphore(STREAMS_MAX))
 
@@ -126,6 +127,7 @@ class Pipeline:
         except Problem as problem:
             reply, content_type = _reply_problem(problem, visit)
         except StoreUnavailable as unavailable:
+            self.on_unavailable(unavailable)
             reply, content_type = _reply_problem(_tell_unavailable(unavailable), visit)
         except Exception as error:  # noqa: BLE001 - the last line of defence
             self._tell_fault(visit, error)

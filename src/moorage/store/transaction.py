@@ -151,16 +151,17 @@ def run_transaction(
     deadline = time.monotonic() + patience.budget_s
     conflicts = 0
     losses = 0
+    met: Exception
     while True:
         try:
             first_try = conflicts + losses == 0
             return _run_once(engine, dialect, memory, attempt, first_try=first_try)
-        except StaleView:
-            trouble = Trouble.CONFLICT
+        except StaleView as error:
+            trouble, met = Trouble.CONFLICT, error
         except sqlalchemy_errors.TimeoutError as error:
             raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
         except _DriverTrouble as error:
-            trouble = error.trouble
+            trouble, met = error.trouble, error
             if trouble is Trouble.FAULT:
                 raise error.error from None
             if trouble is Trouble.FULL:
@@ -173,7 +174,7 @@ def run_transaction(
             losses += 1
         spent = conflicts >= CONFLICT_ATTEMPTS_MAX or losses >= LOST_ATTEMPTS_MAX
         if spent or time.monotonic() >= deadline:
-            raise StoreUnavailable(retry_after_s=RETRY_AFTER_S)
+            raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from met
         time.sleep(_backoff_s(conflicts + losses))
 
 

@@ -7,8 +7,11 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from sqlalchemy import Column, Connection, Engine
+from sqlalchemy import Column, Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
+
+CONNECT_S_MAX: Final = 10
+"""How long an attempt to connect to a server may take, where the site's URL does not say."""
 
 _PARAMETER: Final = re.compile(r"(\bIN\s+)?(?<![:\w]):([a-z_]+)")
 
@@ -205,6 +208,15 @@ def trouble_of(dialect: Dialect, error: DBAPIError) -> Trouble:
     """What an error of the driver means that SQLAlchemy has wrapped."""
     assert error.orig is not None
     return dialect.trouble(error.orig, lost=error.connection_invalidated)
+
+
+def bound_connecting(engine: Engine) -> None:
+    """Let no thread wait for minutes where a server is unreachable without a word."""
+
+    def bound(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        parameters.setdefault("connect_timeout", CONNECT_S_MAX)
+
+    event.listen(engine, "do_connect", bound)
 
 
 def is_integrity_error(error: BaseException) -> bool:

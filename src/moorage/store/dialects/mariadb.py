@@ -14,6 +14,7 @@ from moorage.store.dialects.base import (
     Reader,
     Session,
     Trouble,
+    bound_connecting,
     is_integrity_error,
     returning_clause,
 )
@@ -86,6 +87,7 @@ class MariaDB:
         return MariaDBReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
+        bound_connecting(engine)
         event.listen(engine, "connect", _tell_connection)
 
     def open_session(self, connection: Any) -> Session:

@@ -13,6 +13,7 @@ from moorage.store.dialects.base import (
     Reader,
     Session,
     Trouble,
+    bound_connecting,
     is_integrity_error,
     returning_clause,
 )
@@ -64,6 +65,7 @@ class PostgreSQL:
         return PostgreSQLReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
+        bound_connecting(engine)
         if writes:
             event.listen(engine, "connect", _plan_once)
 
