@@ -25,7 +25,10 @@ _EOF_BYTES_MAX: Final = 9
 _BINARY: Final = 63
 """The number of the character set of what is no text."""
 
-_USED: Final = ("_execute_command", "_force_close", "_rfile", "_read_timeout", "_write_timeout")
+RECEIVED_BYTES: Final = 1 << 16
+"""How much is taken from the socket together, if it has arrived."""
+
+_USED: Final = ("_execute_command", "_force_close", "_sock", "_read_timeout", "_write_timeout")
 _NUMBERS: Final[dict[int, Callable[[bytes], Any]]] = {
     **dict.fromkeys(
         (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG),
@@ -71,6 +74,8 @@ class Wire:
         self._connection = connection
         self._encoding: str = connection.encoding
         self._columns: dict[Command, _Columns] = {}
+        self._arrived = bytearray()
+        self._place = 0
 
     def literal(self, value: Any) -> str:
         """A value as it stands in a statement."""
@@ -93,6 +98,8 @@ class Wire:
             MySQLError: of the first that failed; those behind it were not run.
         """
         self._connection._execute_command(COMMAND.COM_QUERY, sql.encode(self._encoding))
+        self._arrived.clear()
+        self._place = 0
         try:
             found = [(command, self._result(command)) for command in commands]
         except err.MySQLError:
@@ -119,9 +126,8 @@ class Wire:
             described = [self._packet() for _ in range(count)]
             columns = self._read_columns(command, described)
         else:
-            for _ in range(count):
-                self._packet()
-        self._packet()  # the end of the descriptions
+            self._pass_over(count)
+        self._pass_over(1)  # the end of the descriptions
         return self._rows(columns)
 
     def _rows(self, columns: _Columns) -> Rows:
@@ -175,26 +181,43 @@ class Wire:
         return lambda value: decode(value.decode(encoding))
 
     def _packet(self) -> bytes:
-        size = int.from_bytes(self._bytes(4)[:3], "little")
-        packet = self._bytes(size)
-        while size == _LONG_PACKET:
-            size = int.from_bytes(self._bytes(4)[:3], "little")
-            packet += self._bytes(size)
+        start, end = self._find_packet()
+        packet = bytes(self._arrived[start:end])
+        while end - start == _LONG_PACKET:
+            start, end = self._find_packet()
+            packet += self._arrived[start:end]
         if packet[0] == _ERROR:
             err.raise_mysql_exception(packet)
         return packet
 
-    def _bytes(self, count: int) -> bytes:
-        connection = self._connection
-        try:
-            found: bytes = connection._rfile.read(count)
-        except OSError as error:
-            connection._force_close()
-            raise err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection ({error})") from error
-        if len(found) < count:
-            connection._force_close()
-            raise err.OperationalError(CR.CR_SERVER_LOST, "Lost connection")
-        return found
+    def _pass_over(self, packets: int) -> None:
+        for _ in range(packets):
+            self._find_packet()
+
+    def _find_packet(self) -> tuple[int, int]:
+        """Where the next packet begins and ends in what has arrived, which it waits for."""
+        start = self._place + 4
+        self._await(start)
+        arrived = self._arrived
+        end = start + (arrived[start - 4] | arrived[start - 3] << 8 | arrived[start - 2] << 16)
+        self._await(end)
+        self._place = end
+        return start, end
+
+    def _await(self, end: int) -> None:
+        while (missing := end - len(self._arrived)) > 0:
+            try:
+                received = self._connection._sock.recv(max(missing, RECEIVED_BYTES))
+            except OSError as error:
+                raise self._lost(str(error)) from error
+            if not received:
+                raise self._lost("the server has ended it")
+            self._arrived += received
+
+    def _lost(self, reason: str) -> Exception:
+        self._connection._force_close()
+        error: Exception = err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection ({reason})")
+        return error
 
     def _note_status(self, packet: bytes, place: int) -> None:
         (self._connection.server_status,) = struct.unpack_from("<H", packet, place)
