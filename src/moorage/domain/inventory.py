@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from moorage.domain.ids import AMOUNT_MAX, Generation
 from moorage.domain.refusals import InventoryCapacityInvalid
@@ -18,6 +19,10 @@ class Inventory:
     max_unit: int = AMOUNT_MAX
     step_size: int = 1
     allocation_ratio: float = 1.0
+
+    def as_record(self) -> dict[str, Any]:
+        """Its fields by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def capacity(self) -> int:

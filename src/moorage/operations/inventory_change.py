@@ -1,7 +1,6 @@
 """One provider's inventories: what a change of them is, and what refuses it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from moorage.domain.ids import Generation
@@ -61,7 +60,7 @@ def check_present(shelf: Shelf, resource_class: str) -> None:
 def _entry(shelf: Shelf, given: Mapping[str, Inventory], gone: list[str]) -> Entry:
     changed = [*given, *gone]
     before: dict[str, Any] = {
-        name: asdict(shelf.stock[name].inventory) for name in changed if name in shelf.stock
+        name: shelf.stock[name].inventory.as_record() for name in changed if name in shelf.stock
     }
-    after = {name: asdict(inventory) for name, inventory in given.items()}
+    after = {name: inventory.as_record() for name, inventory in given.items()}
     return Entry("inventory.set", shelf.provider.uuid, (shelf.provider.id,), before, after)

@@ -147,16 +147,17 @@ def _load(tx: Transaction, requests: Sequence[Request]) -> _View:
     """Lock the providers concerned and load what the requests ask of them."""
     creations = [request for request in requests if isinstance(request, Creation)]
     changes = [request for request in requests if isinstance(request, ChangeRequest)]
-    about = {part: [one for one in changes if one.part is part] for part in Part}
     parents = {one.parent_uuid for one in creations if one.parent_uuid is not None}
-    providers = {part: {one.provider for one in about[part]} for part in Part}
+    of_stock = [one for one in changes if one.part is Part.INVENTORIES]
+    of_traits = [one for one in changes if one.part is Part.TRAITS]
+    of_aggregates = [one for one in changes if one.part is Part.AGGREGATES]
     locked, (parent_rows, stock_rows, trait_rows, aggregate_rows) = lock_providers_with(
         tx,
-        parents.union(*providers.values()),
+        parents.union([one.provider for one in changes]),
         (PARENTS, parents),
-        (STOCK, providers[Part.INVENTORIES]),
-        (TRAITS.load, providers[Part.TRAITS]),
-        (AGGREGATES.load, providers[Part.AGGREGATES]),
+        (STOCK, [one.provider for one in of_stock]),
+        (TRAITS.load, [one.provider for one in of_traits]),
+        (AGGREGATES.load, [one.provider for one in of_aggregates]),
     )
     stock: dict[ProviderId, dict[str, Stock]] = {}
     for item in stock_from(stock_rows):
@@ -170,8 +171,8 @@ def _load(tx: Transaction, requests: Sequence[Request]) -> _View:
         taken=_load_taken(tx, creations),
         stock=stock,
         linked=linked,
-        class_ids=keep_classes(tx, _names(about[Part.INVENTORIES])),
-        known_traits=keep_traits(tx, _names(about[Part.TRAITS])),
+        class_ids=keep_classes(tx, _names(of_stock)),
+        known_traits=keep_traits(tx, _names(of_traits)),
     )
 
 

@@ -1,7 +1,5 @@
 """Move inventories and allocations between providers in one step."""
 
-from dataclasses import asdict
-
 from moorage.domain.ids import ResourceClassId
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import CapacityExceeded
@@ -58,7 +56,7 @@ def _enter(books: Books, request: Reshape, plan: ReshapePlan, origin: Origin) ->
     """Journal the inventories provider by provider, and the consumers."""
     for uuid, (_, inventories) in request.inventories.items():
         stock = books.ledger.providers[uuid]
-        after = {name: asdict(inventory) for name, inventory in inventories.items()}
+        after = {name: inventory.as_record() for name, inventory in inventories.items()}
         entry = Entry(
             "inventory.reshape", uuid, (stock.id,), {"removed": plan.removed[uuid]}, after
         )

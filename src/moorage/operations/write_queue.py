@@ -1,13 +1,13 @@
 """Writes of concurrent requests that share transactions.
 
-The first request to arrive leads: it takes what has gathered behind it, has all of it written in
-one transaction and answers for everyone. A batch of one costs what a single write costs.
+The first request to arrive leads: it has itself written, with all that has gathered, in one
+transaction, and answers for everyone. Those that have come meanwhile wait, and the first of them
+leads next. A batch of one costs what a single write costs.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from moorage.domain.refusals import StoreUnavailable
@@ -19,11 +19,27 @@ BATCH_REQUESTS_MAX: Final = 64
 """Requests that share one transaction at most."""
 
 
-@dataclass(slots=True)
 class _Ticket(Generic[R, T]):
-    request: R
-    answered: bool = False
-    outcome: T | BaseException | None = None
+    """A request in the queue; whoever brought it sleeps until it is answered, or to lead."""
+
+    __slots__ = ("_call", "answered", "outcome", "request")
+
+    def __init__(self, request: R) -> None:
+        self.request = request
+        self.answered = False
+        self.outcome: T | BaseException | None = None
+        self._call = threading.Lock()
+        self._call.acquire()
+
+    def wait(self) -> None:
+        self._call.acquire()
+
+    def call(self) -> None:
+        self._call.release()
+
+    def answer(self, outcome: T | BaseException) -> None:
+        self.outcome = outcome
+        self.answered = True
 
 
 def _no_subjects(_request: object) -> Collection[str]:
@@ -46,7 +62,8 @@ class WriteQueue(Generic[R, T]):
         self._write = write
         self._subjects = subjects
         self._waiting: deque[_Ticket[R, T]] = deque()
-        self._lead = threading.Lock()
+        self._door = threading.Lock()
+        self._led = False
 
     def submit(self, request: R) -> T:
         """Have a request decided and written; returns when it is committed.
@@ -56,16 +73,34 @@ class WriteQueue(Generic[R, T]):
             StoreUnavailable: it was not written.
         """
         ticket: _Ticket[R, T] = _Ticket(request)
-        self._waiting.append(ticket)
-        with self._lead:
-            # Whoever led before may have taken this ticket along.
-            while not ticket.answered:
-                self._serve(self._take())
+        with self._door:
+            self._waiting.append(ticket)
+            leads, self._led = not self._led, True
+        if not leads:
+            ticket.wait()
+        if not ticket.answered:
+            self._lead(ticket)
         outcome = ticket.outcome
         if isinstance(outcome, BaseException):
             raise outcome
         assert outcome is not None
         return outcome
+
+    def _lead(self, own: _Ticket[R, T]) -> None:
+        """Serve the batch that begins with the leader's own request, and hand the lead over."""
+        with self._door:
+            batch = self._take()
+        try:
+            self._serve(batch)
+        finally:
+            with self._door:
+                # Each is called by its own lock. With one for all, those who have their answer
+                # would stand in line for it behind those who want to lead.
+                self._led = bool(self._waiting)
+                called = [ticket for ticket in batch if ticket is not own]
+                called += [self._waiting[0]] if self._waiting else []
+            for ticket in called:
+                ticket.call()
 
     def _take(self) -> list[_Ticket[R, T]]:
         batch: list[_Ticket[R, T]] = []
@@ -90,8 +125,7 @@ class WriteQueue(Generic[R, T]):
                 return
             outcomes = [error] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
-            ticket.outcome = outcome
-            ticket.answered = True
+            ticket.answer(outcome)
 
 
 def _may_be_of_one(error: BaseException) -> bool:

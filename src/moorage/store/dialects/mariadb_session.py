@@ -4,10 +4,14 @@ The drivers of MariaDB write values into the text of a statement, so several sta
 one packet. That is most of what a statement costs with a driver that is written in Python.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
 
 from moorage.store.dialects.base import Command, Order, Rows, StaleView
+from moorage.store.dialects.mariadb_wire import Wire, can_be_wired, is_pymysql
+
+_Statement: TypeAlias = tuple[str, Command | None]
+"""A text, and its command: None for what only guards or ends the work."""
 
 _GUARD: Final = "IF ROW_COUNT() <> {due} THEN SIGNAL SQLSTATE '45000'; END IF"
 """Ends the packet with an error where the statement before it did not touch as many rows."""
@@ -19,13 +23,6 @@ PACKET_CHARACTERS_MAX: Final = 1_000_000
 """How long the text of several statements gets: well below the servers' smallest limit."""
 
 
-class _Statement(NamedTuple):
-    text: str
-    quoted: Sequence[str] = ()
-    command: Command | None = None
-    """None for what only guards or ends the work."""
-
-
 class MariaDBSession:
     """One connection of MariaDB, of PyMySQL or mysqlclient.
 
@@ -34,14 +31,22 @@ class MariaDBSession:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._channel: Wire | Cursors
+        self._channel = Wire(connection) if can_be_wired(connection) else Cursors(connection)
 
     def run(
         self, orders: Sequence[Order], *, begin: bool = False, commit: bool = False
     ) -> list[Rows]:
         # Nothing says that a transaction begins: the connection is not in autocommit.
         found: list[Rows] = []
-        for statements in self._packets(orders, commit=commit):
-            found += self._send(statements)
+        try:
+            for statements in self._packets(orders, commit=commit):
+                texts = ";".join([text for text, _ in statements])
+                found += self._channel.run(texts, [command for _, command in statements])
+        except Exception as error:
+            if error.args and error.args[0] == _SIGNALLED:
+                raise StaleView from error
+            raise
         return found
 
     def rollback(self) -> None:
@@ -50,68 +55,72 @@ class MariaDBSession:
     def _packets(self, orders: Sequence[Order], *, commit: bool) -> Iterator[list[_Statement]]:
         statements: list[_Statement] = []
         characters = 0
+        literal = self._channel.literal
         for order in orders:
-            text, quoted = _word(order)
-            size = len(text) + sum(map(len, quoted))
-            if statements and characters + size > PACKET_CHARACTERS_MAX:
+            text = _word(order, literal)
+            if statements and characters + len(text) > PACKET_CHARACTERS_MAX:
                 yield statements
                 statements, characters = [], 0
-            statements.append(_Statement(text, quoted, order.command))
+            statements.append((text, order.command))
             if order.due is not None:
-                statements.append(_Statement(_GUARD.format(due=order.due)))
-            characters += size
+                statements.append((_GUARD.format(due=order.due), None))
+            characters += len(text)
         if commit:
-            statements.append(_Statement("COMMIT"))
+            statements.append(("COMMIT", None))
         if statements:
             yield statements
 
-    def _send(self, statements: Sequence[_Statement]) -> list[Rows]:
-        found: list[Rows] = []
-        cursor = self._connection.cursor()
-        try:
-            cursor.execute(
-                ";".join([statement.text for statement in statements]),
-                [value for statement in statements for value in statement.quoted],
-            )
-            for number, statement in enumerate(statements):
-                if number:
-                    # It raises what the next statement met.
-                    cursor.nextset()
-                if statement.command is not None:
-                    found.append(_fetch(cursor, statement.command))
-        except Exception as error:
-            if error.args and error.args[0] == _SIGNALLED:
-                raise StaleView from error
-            raise
-        cursor.close()
-        return found
 
+class Cursors:
+    """One connection of mysqlclient, or of any PyMySQL."""
 
-def _word(order: Order) -> tuple[str, list[str]]:
-    """The text of a statement with ``%s`` for what the driver has to quote, and those values."""
-    quoted: list[str] = []
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._quote = connection.escape if is_pymysql(connection) else self._quote_in_c
 
-    def mark(value: Any) -> str:
+    def literal(self, value: Any) -> str:
+        """A value as it stands in a statement."""
         if value is None:
             return "NULL"
         if isinstance(value, int | float):
             return repr(value)
-        quoted.append(str(value))
-        return "%s"
+        quoted: str = self._quote(str(value))
+        return quoted
 
+    def run(self, sql: str, commands: Sequence[Command | None]) -> list[Rows]:
+        """Send statements in one packet; what those found that have a command."""
+        found: list[Rows] = []
+        cursor = self._connection.cursor()
+        cursor.execute(sql)
+        for number, command in enumerate(commands):
+            if number:
+                # It raises what the next statement met.
+                cursor.nextset()
+            if command is not None:
+                found.append(_fetch(cursor, command))
+        cursor.close()
+        return found
+
+    def _quote_in_c(self, value: str) -> str:
+        quoted: bytes = self._connection.literal(value)
+        return quoted.decode(self._connection.encoding)
+
+
+def _word(order: Order, literal: Callable[[Any], str]) -> str:
+    """The text of a statement with its values."""
     command, parameters, _ = order
     if command.rows:
         names = [parameter for _, parameter, _ in command.pieces if parameter]
-        rows = [f"({','.join([mark(row[name]) for name in names])})" for row in parameters]
-        return command.pieces[0].text + ",".join(rows) + command.end, quoted
+        rows = [f"({','.join([literal(row[name]) for name in names])})" for row in parameters]
+        return f"{command.pieces[0].text}{','.join(rows)}{command.end}"
     words = []
     for text, parameter, listed in command.pieces:
-        words.append(text.replace("%", "%%"))
+        words.append(text)
         if listed:
-            words.append(f"IN ({','.join([mark(member) for member in parameters[parameter]])})")
+            words.append(f"IN ({','.join(map(literal, parameters[parameter]))})")
         elif parameter:
-            words.append(mark(parameters[parameter]))
-    return "".join(words), quoted
+            words.append(literal(parameters[parameter]))
+    return "".join(words)
 
 
 def _fetch(cursor: Any, command: Command) -> Rows:
