@@ -44,7 +44,6 @@ from moorage.workers.auditor import Auditor
 from moorage.workers.leadership import RUNNER, Leadership, own_identity
 from moorage.workers.runner import STEPS, Runner, Step
 
-
 KEPT_BYTES_MAX: Final = 32 * 2**20
 """Freed memory that a process keeps for its next answers; glibc takes no larger threshold."""
 

@@ -71,24 +71,36 @@ class ChoiceSearch:
                     fruitful[depth] |= fruitful[depth + 1]
                     self._close(depth, failed, fruitful=fruitful[depth + 1])
                 continue
+            if depth == last:
+                for choice in self._endings(slot, untried[depth]):
+                    fruitful[depth] = True
+                    yield choice
+                untried[depth] = 0
+                continue
             low = untried[depth] & -untried[depth]
             untried[depth] ^= low
             provider = low.bit_length() - 1
-            if failed[depth] and self._likeness(depth, provider) in failed[depth]:
+            known = failed[depth] and self._likeness(depth, provider) in failed[depth]
+            if known or not self._place(depth, slot, provider):
                 continue
-            if not self._place(depth, slot, provider):
-                continue
-            if depth == last:
-                fruitful[depth] = True
-                yield tuple(self._chosen)
-                self._remove(slot, provider)
-            elif self._is_dead_end(depth + 1):
+            if self._is_dead_end(depth + 1):
                 self._close(depth, failed, fruitful=False)
             else:
                 depth += 1
                 fruitful[depth] = False
                 failed[depth].clear()
                 untried[depth] = self._open(depth)
+
+    def _endings(self, slot: int, providers: int) -> Iterator[tuple[int, ...]]:
+        """The choices that the last slot completes; nobody behind it can miss out."""
+        chosen, last = self._chosen, len(self._order) - 1
+        for provider in bits_of(providers):
+            if self._keeps_rules(last, slot, provider):
+                chosen[slot] = provider
+                yield tuple(chosen)
+                chosen[slot] = -1
+                if self._layout.together:
+                    self._missing.pop()
 
     def _open(self, depth: int) -> int:
         """The providers to try for the slot at a depth: those with room for it."""
@@ -110,19 +122,24 @@ class ChoiceSearch:
 
     def _place(self, depth: int, slot: int, provider: int) -> bool:
         """Choose the provider for the slot, or change nothing where that leads nowhere."""
-        layout = self._layout
-        if not layout.nested and not self._keeps_unnested(slot, provider):
-            return False
         for matching in self._matchings_of[slot]:
             if not matching.move(slot, provider):
                 return False
-        subtrees = self._subtrees_of[slot]
-        if subtrees and not self._keeps_subtrees(depth, subtrees, provider):
-            return False
-        if layout.together and not self._keeps_traits(depth, slot, provider):
+        if not self._keeps_rules(depth, slot, provider):
             return False
         self._note(slot, provider)
         return True
+
+    def _keeps_rules(self, depth: int, slot: int, provider: int) -> bool:
+        """Whether the choice is allowed beside those before it, whoever competes for what."""
+        layout = self._layout
+        if not layout.nested and not self._keeps_unnested(slot, provider):
+            return False
+        subtrees = self._subtrees_of[slot]
+        if subtrees and not self._keeps_subtrees(depth, subtrees, provider):
+            return False
+        # The last of all, since it notes what is missing then.
+        return not layout.together or self._keeps_traits(depth, slot, provider)
 
     def _note(self, slot: int, provider: int) -> None:
         layout = self._layout

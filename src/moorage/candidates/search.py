@@ -174,7 +174,8 @@ def runs_around(
     plan: Plan, strategy: Strategy, random: np.random.Generator | None, wanted: int | None
 ) -> Iterator[Run]:
     """The candidates around all anchors; ``wanted`` of them are going to be read."""
-    anchors, assembly = Anchors(plan), Assembly(plan)
+    anchors = Anchors(plan)
+    assembly = Assembly(plan, anchors.lenders)
     at_once = min(ROWS_MAX, wanted or ROWS_MAX)
     if random is not None:
         parts = random_turns(anchors.in_random_order(random), random)
