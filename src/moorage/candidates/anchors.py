@@ -11,12 +11,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from moorage.candidates.choices import ChoiceSearch
+from moorage.candidates.choices import ChoiceSearch, Effort
 from moorage.candidates.columns import IndexArray, Mask
 from moorage.candidates.eligible import Eligible, rooms_at
 from moorage.candidates.groups import Plan
 from moorage.candidates.layout import Layout
 from moorage.candidates.lenders import Lenders
+from moorage.candidates.request import STEPS_MAX
 from moorage.candidates.trees import Shape, paths_of, row_keys
 
 BATCH_MIN: Final = 1_024
@@ -29,6 +30,8 @@ KEPT_MAX: Final = 100_000
 Local = tuple[int, ...]
 """For each slot the number of a provider in the layout."""
 
+_ENDED: Final[Local] = (-1,)
+
 
 class Solution:
     """The choices of one layout, found as far as they are asked for, for all anchors alike.
@@ -36,26 +39,47 @@ class Solution:
     ``lender_count``: so many sharing providers the layout numbers behind the members of the tree.
     """
 
-    def __init__(self, shape: Shape, lender_count: int, layout: Layout) -> None:
+    def __init__(self, shape: Shape, lender_count: int, layout: Layout, effort: Effort) -> None:
         self.shape = shape
         self.lender_count = lender_count
         self._layout = layout
+        self._effort = effort
         self._begin()
 
     def _begin(self) -> None:
-        self._search: Iterator[Local] | None = ChoiceSearch(self._layout).choices()
+        self._search: Iterator[Local | None] = ChoiceSearch(self._layout, self._effort).choices()
+        self.is_open = True
+        """There may be more choices than were found so far."""
         self._kept: list[Local] = []
         self._first = 0
 
+    def has_any(self) -> bool:
+        """Whether there is a choice at all, however long it takes to find out.
+
+        Raises:
+            SearchTooHard: longer than the request may.
+        """
+        while not (found := self.choices(0, 1)) and self.is_open:
+            pass
+        return bool(found)
+
     def choices(self, first: int, count: int) -> Sequence[Local]:
-        """At most ``count`` choices from a number on, in the search's order."""
+        """At most ``count`` choices from a number on, in the search's order.
+
+        Fewer also where the search takes long: then it is still open, and may be asked again.
+
+        Raises:
+            SearchTooHard: the request has cost all that it may.
+        """
         if first < self._first:
             self._begin()
         start = first - self._first
-        while self._search is not None and len(self._kept) < start + count:
-            choice = next(self._search, None)
+        while self.is_open and len(self._kept) < start + count:
+            choice = next(self._search, _ENDED)
+            if choice is _ENDED:
+                self.is_open = False
+                break
             if choice is None:
-                self._search = None
                 break
             self._kept.append(choice)
             if len(self._kept) > KEPT_MAX and start > 0:
@@ -169,10 +193,11 @@ class Look:
 
 
 class Anchors:
-    """The anchors of one plan."""
+    """The anchors of one plan; to solve them all may take ``steps_max`` steps in vain."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, steps_max: int = STEPS_MAX) -> None:
         self._plan = plan
+        self._effort = Effort(steps_max)
         self._snapshot = plan.snapshot
         self._solutions: dict[tuple[int, bytes], Solution] = {}
         self._paths: dict[int, tuple[int, ...]] = {}
@@ -293,7 +318,7 @@ class Anchors:
         """The solution for all trees that look like this one."""
         shape = self._snapshot.shapes[number]
         lender_count = len(self.lenders.useful(int(look.lender_sets[at])))
-        return Solution(shape, lender_count, self._layout(number, look, at))
+        return Solution(shape, lender_count, self._layout(number, look, at), self._effort)
 
     def _layout(self, number: int, look: Look, at: int) -> Layout:
         """The puzzle of one tree; its lenders stand behind its members."""

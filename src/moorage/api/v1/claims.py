@@ -257,6 +257,7 @@ _SEARCH_REFUSALS: Final = (
     refusals.UnknownResourceClass,
     refusals.UnknownTraits,
     refusals.LimitExceeded,
+    refusals.SearchTooHard,
 )
 
 CLAIMS: Final = (
