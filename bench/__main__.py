@@ -19,7 +19,7 @@ from bench.load import NoAnswer, drive, in_turn
 from bench.measure import Figures, Pace, Watch, measure
 from bench.profile import Profile, ProfilerMissing
 from bench.servers import Contestant, DatabaseServer, serve, serve_database
-from bench.workloads import SCENES, Workload, choose
+from bench.workloads import SCENES, UPSTREAM_OPTIONS, Workload, choose
 from tests.support.databases import DatabaseKind
 from tests.support.deployments import Subject
 from tests.support.processes import StartFailed
@@ -153,7 +153,10 @@ class _Run:
                 # Moorage is the first, so that there is something to copy by then.
                 original = contestants[0].database_url if contestants and self._copies else None
                 with console.status(f"{scene}: loading {subject.value}"):
-                    served = serve(subject, home / name, url, copied_from=original)
+                    served = serve(
+                        subject, home / name, url,
+                        copied_from=original, upstream_options=UPSTREAM_OPTIONS.get(scene),
+                    )  # fmt: skip
                     contestant = stack.enter_context(served)
                     if original is None:
                         _load_fleet(contestant, fleet)

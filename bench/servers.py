@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,13 @@ from bench.copying import copy_books
 from bench.load import Address
 from tests.support.cpu import list_children
 from tests.support.databases import DatabaseKind, MariadbServer, PostgresqlServer
-from tests.support.deployments import Deployment, Subject
+from tests.support.deployments import Deployment, Option, Subject
 from tests.support.processes import StartFailed, find_free_port, run_to_end, start, wait_until
 
 WORKERS: Final = 2
 REPOSITORY: Final = Path(__file__).parents[1]
+Options = Mapping[str, Mapping[str, Option]]
+"""Group -> option -> value of a placement.conf."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,20 @@ def serve_database(kind: DatabaseKind) -> Iterator[DatabaseServer]:
 
 @contextlib.contextmanager
 def serve(
-    subject: Subject, directory: Path, database_url: str, *, copied_from: str | None = None
+    subject: Subject,
+    directory: Path,
+    database_url: str,
+    *,
+    copied_from: str | None = None,
+    upstream_options: Options | None = None,
 ) -> Iterator[Contestant]:
     """Serve Moorage or upstream's service for as long as the block runs.
 
-    ``copied_from``: the database whose books upstream begins with, instead of empty ones.
+    ``copied_from``: the database whose books upstream begins with, instead of empty ones;
+    ``upstream_options``: what upstream is configured with beside the defaults.
     """
-    deployment = Deployment(directory, database_url)
+    options = upstream_options if subject is Subject.PEER else None
+    deployment = Deployment(directory, database_url, options or {})
     conf_path = deployment.write(subject)
     environment = _make_environment(conf_path.parent)
     port = find_free_port()

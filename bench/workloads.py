@@ -11,6 +11,7 @@ from typing import Any, Final
 from bench import fleets
 from bench.fleets import Fleet, Sizes, agent_reads, build_claim, register_provider
 from bench.load import Operation, in_turn
+from bench.servers import Options
 from bench.wire import build_request
 
 MakeOperations = Callable[[Fleet], Iterator[Operation]]
@@ -52,6 +53,12 @@ SCENES: Final[Mapping[str, Callable[[Sizes], Fleet]]] = {
     "new": fleets.build_new_fleet,
     "crowded": fleets.build_crowded_fleet,
 }
+
+
+UPSTREAM_OPTIONS: Final[Mapping[str, Options]] = {
+    "wide": {"workarounds": {"optimize_for_wide_provider_trees": True}},
+}
+"""What upstream is configured with for a scene, where its own manual says so."""
 
 
 def read(*targets: str) -> MakeOperations:

@@ -1,5 +1,6 @@
 """The composition root: the only place where the parts are put together."""
 
+import ctypes
 import datetime
 import ipaddress
 import os
@@ -45,6 +46,12 @@ from moorage.telemetry.log import (
 from moorage.workers.auditor import Auditor
 from moorage.workers.leadership import RUNNER, Leadership, own_identity
 from moorage.workers.runner import STEPS, Runner, Step
+
+KEPT_BYTES_MAX: Final = 32 * 2**20
+"""Freed memory that a process keeps for its next answers; glibc takes no larger threshold."""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENAS_MAX = -1, -3, -8
+"""The parameters of glibc's ``mallopt`` (malloc.h)."""
 
 
 class NoAuthExposed(Exception):
@@ -197,6 +204,7 @@ def load_process_app() -> WSGIApplication:
     traceback, which might show a connection URL, reaches anyone.
     """
     configure_log()  # for what goes wrong before the settings say where the log is
+    keep_freed_memory()
     try:
         configuration = load_settings()
         log = configuration.settings.log
@@ -207,6 +215,23 @@ def load_process_app() -> WSGIApplication:
     except Exception as error:  # noqa: BLE001 - see above
         write_error("the service cannot start", error)
     sys.exit(1)
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator use again what an answer has left, rather than give it to the system.
+
+    By default glibc maps each buffer of an answer anew, and the system clears every page of it:
+    that took more time than to write a large answer. All threads take turns in Python anyway, so
+    they share one arena, and what is kept is kept once. A site that has set one of glibc's own
+    variables is left alone, and so is a C library that has no such thresholds.
+    """
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENAS_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, KEPT_BYTES_MAX)
+        mallopt(_TRIM_THRESHOLD, KEPT_BYTES_MAX)
 
 
 def check_binding(settings: Settings, host: str) -> None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from moorage.candidates import anchors
 from moorage.candidates.blocks import BLOCK_SIZE
-from moorage.candidates.choices import ChoiceSearch
+from moorage.candidates.choices import PAUSE_STEPS, ChoiceSearch
 from moorage.candidates.eligible import Eligible
 from moorage.candidates.request import (
     CandidatesRequest,
@@ -20,6 +22,7 @@ from moorage.candidates.request import (
 from moorage.candidates.search import find_candidates
 from moorage.candidates.snapshot import Snapshot
 from moorage.domain.inventory import Inventory
+from moorage.domain.refusals import SearchTooHard
 from tests.candidates.forest import TRAITS, Node, snapshot_of
 from tests.candidates.test_changes import many_rows
 
@@ -137,6 +140,64 @@ def test_a_tight_packing_is_decided_within_reason(
     request = CandidatesRequest(tuple(groups), limit=1, group_policy=GroupPolicy.NONE)
     assert bool(count_candidates(snapshot_of(host_with(devices)), request)) == bool(fits)
     assert len(steps) <= 2_000
+
+
+def hard_packing() -> tuple[list[Node], list[RequestGroup]]:
+    """A host with hardly more than is asked for, of two classes, in unlike portions."""
+    random = Random(0)
+    amounts = [(random.randint(5, 50), random.randint(5, 50)) for _ in range(32)]
+    disk, functions = (int(sum(of_class) * 1.02) // 8 for of_class in zip(*amounts, strict=True))
+    inventories = {"DISK_GB": Inventory(disk), "CUSTOM_VF": Inventory(functions)}
+    groups = [
+        RequestGroup(f"_{n}", (("DISK_GB", one), ("CUSTOM_VF", other)))
+        for n, (one, other) in enumerate(amounts)
+    ]
+    return host_with([Node(0, inventories) for _ in range(8)]), groups
+
+
+def test_what_is_too_hard_is_said_to_be(count: Count) -> None:
+    host, groups = hard_packing()
+    steps = count(ChoiceSearch, "_place")
+    request = CandidatesRequest(tuple(groups), limit=10, group_policy=GroupPolicy.NONE)
+    with pytest.raises(SearchTooHard):
+        count_candidates(snapshot_of(host), request, steps_max=3_000)
+    assert len(steps) <= 2 * 3_000 + PAUSE_STEPS
+
+
+ORDERS: Sequence[dict[str, Any]] = (
+    {},
+    {"strategy": Strategy.BREADTH_FIRST},
+    {"randomize": True},
+)
+
+
+def find_beside_a_hard_tree(devices: int, limit: int | None, rules: dict[str, Any]) -> int:
+    """The candidates that are found where a second host has devices with room for everything."""
+    forest, groups = hard_packing()
+    roomy = Node(len(forest), {name: Inventory(10_000) for name in ("DISK_GB", "CUSTOM_VF")})
+    forest += [Node(inventories={"VCPU": Inventory(8)}), *[roomy] * devices]
+    request = CandidatesRequest(tuple(groups), limit=limit, group_policy=GroupPolicy.NONE)
+    answer = find_candidates(
+        snapshot_of(forest),
+        request,
+        SearchRules(steps_max=3_000, **rules),
+        random=np.random.default_rng(3),
+    )
+    return len(answer.candidates)
+
+
+@pytest.mark.parametrize("rules", ORDERS)
+def test_easy_trees_have_their_turn_beside_hard_ones(rules: dict[str, Any]) -> None:
+    assert find_beside_a_hard_tree(2, 10, rules) == 10
+
+
+@pytest.mark.parametrize("rules", ORDERS)
+def test_what_was_found_beside_a_hard_tree_is_an_answer_to_a_limit_alone(
+    rules: dict[str, Any],
+) -> None:
+    assert find_beside_a_hard_tree(1, 10, rules) == 1
+    with pytest.raises(SearchTooHard):
+        find_beside_a_hard_tree(1, None, rules)
 
 
 @pytest.mark.parametrize("strategy", Strategy)

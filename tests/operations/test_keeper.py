@@ -16,7 +16,7 @@ from moorage.candidates.request import CandidatesRequest, RequestGroup
 from moorage.candidates.snapshot import Snapshot
 from moorage.coherence import keeper as keeper_module
 from moorage.coherence.keeper import Keeper
-from moorage.domain.ids import ProviderUuid
+from moorage.domain.ids import ConsumerUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.domain.provider import ProviderFilter
 from moorage.domain.refusals import UnknownResourceClass
@@ -205,6 +205,17 @@ def test_a_read_after_nothing_has_changed_asks_one_question(services: Services) 
     snapshot = services.keeper.current()
     assert count_statements(services, services.keeper.current) == 1
     assert services.keeper.current() is snapshot
+
+
+def test_a_read_after_a_claim_asks_two_questions(services: Services) -> None:
+    hosts = [add_host(services, STOCK) for _ in range(2)]
+    services.keeper.current()
+    for host in hosts:
+        hold(services, claim_for(ConsumerUuid(new_uuid()), {host: {"VCPU": 1}}))
+    assert count_statements(services, services.keeper.current) == 2
+    snapshot = services.keeper.current()
+    used = [snapshot.resources_of(snapshot.positions.get(host) or 0)["VCPU"][1] for host in hosts]
+    assert used == [1, 1]
 
 
 def test_a_journal_that_does_not_reach_back_is_no_reason_to_miss_a_change(

@@ -187,6 +187,11 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
     refusals.LimitExceeded: Answer(
         400, "The request exceeds the limit {limit}: {given} given, at most {maximum} allowed."
     ),
+    refusals.SearchTooHard: Answer(
+        400,
+        "Whether the groups fit together is not known after {steps_max} steps of search"
+        ": ask for fewer groups, or for equal ones.",
+    ),
 }
 
 _UNKNOWN_CLASS_ASKED: Final = Answer(

@@ -5,17 +5,19 @@ bytes; anchors of one shape with equal rows share one search through one layout.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moorage.candidates.choices import ChoiceSearch
+from moorage.candidates.choices import ChoiceSearch, Effort
 from moorage.candidates.columns import IndexArray, Mask
 from moorage.candidates.eligible import Eligible, rooms_at
-from moorage.candidates.groups import Plan, Slot
+from moorage.candidates.groups import Plan
 from moorage.candidates.layout import Layout
+from moorage.candidates.lenders import Lenders
+from moorage.candidates.request import STEPS_MAX
 from moorage.candidates.trees import Shape, paths_of, row_keys
 
 BATCH_MIN: Final = 1_024
@@ -31,33 +33,56 @@ KEPT_MAX: Final = 100_000
 Local = tuple[int, ...]
 """For each slot the number of a provider in the layout."""
 
+_ENDED: Final[Local] = (-1,)
+
 
 class Solution:
     """The choices of one layout, found as far as they are asked for, for all anchors alike.
 
-    ``lenders``: the sharing providers that the layout numbers behind the members of the tree.
+    ``lender_count``: so many sharing providers the layout numbers behind the members of the tree.
     """
 
-    def __init__(self, shape: Shape, lenders: Sequence[int], layout: Layout) -> None:
+    def __init__(self, shape: Shape, lender_count: int, layout: Layout, effort: Effort) -> None:
         self.shape = shape
-        self.lenders = np.array(lenders, dtype=np.int32)
+        self.lender_count = lender_count
         self._layout = layout
+        self._effort = effort
         self._begin()
 
     def _begin(self) -> None:
-        self._search: Iterator[Local] | None = ChoiceSearch(self._layout).choices()
+        self._search: Iterator[Local | None] = ChoiceSearch(self._layout, self._effort).choices()
+        self.is_open = True
+        """There may be more choices than were found so far."""
         self._kept: list[Local] = []
         self._first = 0
 
+    def has_any(self) -> bool:
+        """Whether there is a choice at all, however long it takes to find out.
+
+        Raises:
+            SearchTooHard: longer than the request may.
+        """
+        while not (found := self.choices(0, 1)) and self.is_open:
+            pass
+        return bool(found)
+
     def choices(self, first: int, count: int) -> Sequence[Local]:
-        """At most ``count`` choices from a number on, in the search's order."""
+        """At most ``count`` choices from a number on, in the search's order.
+
+        Fewer also where the search takes long: then it is still open, and may be asked again.
+
+        Raises:
+            SearchTooHard: the request has cost all that it may.
+        """
         if first < self._first:
             self._begin()
         start = first - self._first
-        while self._search is not None and len(self._kept) < start + count:
-            choice = next(self._search, None)
+        while self.is_open and len(self._kept) < start + count:
+            choice = next(self._search, _ENDED)
+            if choice is _ENDED:
+                self.is_open = False
+                break
             if choice is None:
-                self._search = None
                 break
             self._kept.append(choice)
             if len(self._kept) > KEPT_MAX and start > 0:
@@ -70,10 +95,14 @@ class Solution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """A tree to build candidates around: a row of its shape's members, and its solution."""
+    """A tree to build candidates around.
+
+    ``row``: of its shape's members; ``lender_set``: the number of the lenders that serve it.
+    """
 
     root: int
     row: int
+    lender_set: int
     solution: Solution
 
 
@@ -81,11 +110,12 @@ class Anchor:
 class Batch:
     """Anchors in the order of their roots: columns beside each other.
 
-    ``rows``: of the shape's members; ``which``: the numbers of their ``solutions``.
+    ``rows``, ``lender_sets`` as of one; ``which``: the numbers of their ``solutions``.
     """
 
     roots: IndexArray
     rows: NDArray[np.intp]
+    lender_sets: IndexArray
     which: NDArray[np.intp]
     solutions: Sequence[Solution]
 
@@ -101,6 +131,7 @@ class Batch:
         return cls(
             roots[order],
             np.concatenate([part.rows for part in parts])[order],
+            np.concatenate([part.lender_sets for part in parts])[order],
             np.concatenate(which)[order],
             [solution for part in parts for solution in part.solutions],
         )
@@ -112,13 +143,13 @@ class Batch:
         """Some of the anchors, with the solutions that they have."""
         numbers, which = np.unique(self.which[span], return_inverse=True)
         solutions = [self.solutions[number] for number in numbers.tolist()]
-        return Batch(self.roots[span], self.rows[span], which, solutions)
+        return Batch(self.roots[span], self.rows[span], self.lender_sets[span], which, solutions)
 
     def anchors(self) -> Iterator[Anchor]:
         """The anchors one by one."""
-        columns = self.roots.tolist(), self.rows.tolist(), self.which.tolist()
-        for root, row, number in zip(*columns, strict=True):
-            yield Anchor(root, row, self.solutions[number])
+        columns = self.roots, self.rows, self.lender_sets, self.which
+        for root, row, lender_set, number in zip(*(c.tolist() for c in columns), strict=True):
+            yield Anchor(root, row, lender_set, self.solutions[number])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,8 +158,9 @@ class Look:
 
     ``able``: for each eligible column of the plan the members that satisfy it. ``rooms``: for each
     contended class the members' rooms, cut to what is asked. ``together``: for each trait asked
-    of spread slots the members that have it. ``lender_sets``: the numbers of the roots' sets of
-    lenders. ``barred``: for each slot whether the root's aggregates bar its lenders.
+    of spread slots the members that have it. ``lender_sets``, ``lender_kinds``: the numbers of the
+    roots' sets of lenders, and of their kinds. ``barred``: for each slot whether the root's
+    aggregates bar its lenders.
     """
 
     rows: NDArray[np.intp]
@@ -136,6 +168,7 @@ class Look:
     rooms: Sequence[NDArray[np.int64]]
     together: Sequence[Mask]
     lender_sets: IndexArray
+    lender_kinds: IndexArray
     barred: Sequence[Mask | None]
 
     def taken(self, keep: Mask) -> "Look":
@@ -146,13 +179,14 @@ class Look:
             [rooms[keep] for rooms in self.rooms],
             [having[keep] for having in self.together],
             self.lender_sets[keep],
+            self.lender_kinds[keep],
             [None if barred is None else barred[keep] for barred in self.barred],
         )
 
     def keys(self) -> list[bytes]:
         """For each tree a value that it shares with those that look alike."""
         parts: list[NDArray[Any]] = [
-            self.lender_sets.reshape(-1, 1).view(np.uint8),
+            self.lender_kinds.reshape(-1, 1).view(np.uint8),
             *(np.packbits(able, axis=1) for able in self.able.values()),
             *(np.packbits(having, axis=1) for having in self.together),
             *(np.ascontiguousarray(rooms).view(np.uint8) for rooms in self.rooms),
@@ -162,18 +196,15 @@ class Look:
 
 
 class Anchors:
-    """The anchors of one plan."""
+    """The anchors of one plan; to solve them all may take ``steps_max`` steps in vain."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, steps_max: int = STEPS_MAX) -> None:
         self._plan = plan
+        self._effort = Effort(steps_max)
         self._snapshot = plan.snapshot
         self._solutions: dict[tuple[int, bytes], Solution] = {}
-        self._paths: dict[int, Sequence[frozenset[int]]] = {}
-        self._lent: dict[tuple[Eligible, int], tuple[int, ...]] = {}
-        sharing = plan.snapshot.sharing
-        self._lends = bool(sharing.size) and any(
-            slot.lend is not None and bool(slot.lend.at(sharing).any()) for slot in plan.slots
-        )
+        self._paths: dict[int, tuple[int, ...]] = {}
+        self.lenders = Lenders(plan)
 
     def in_order(self) -> Iterator[Anchor]:
         """The anchors that every slot alone can be served for, in the order of the roots."""
@@ -226,21 +257,18 @@ class Anchors:
         look = self._look(self._snapshot.shapes[number], rows)
         if look is None:
             return ()
-        solutions: list[Solution] = []
-        numbers: dict[bytes, int] = {}
-        which = []
-        for at, key in enumerate(look.keys()):
-            place = numbers.get(key)
-            if place is None:
-                place = numbers[key] = len(solutions)
-                solution = self._solutions.get((number, key))
-                if solution is None:
-                    solution = self._solve(number, look, at)
-                    self._solutions[number, key] = solution
-                solutions.append(solution)
-            which.append(place)
+        keys = look.keys()
+        alike = dict(zip(keys, range(len(keys)), strict=True))
+        solutions = []
+        for key, at in alike.items():
+            solution = self._solutions.get((number, key))
+            if solution is None:
+                solution = self._solutions[number, key] = self._solve(number, look, at)
+            solutions.append(solution)
+        places = dict(zip(alike, range(len(alike)), strict=True))
+        which = np.fromiter(map(places.__getitem__, keys), dtype=np.intp, count=len(keys))
         roots = self._snapshot.shapes[number].roots[look.rows]
-        return (Batch(roots, look.rows, np.array(which, dtype=np.intp), solutions),)
+        return (Batch(roots, look.rows, look.lender_sets, which, solutions),)
 
     def _look(self, shape: Shape, rows: NDArray[np.intp]) -> Look | None:
         """What decides about some trees of a shape; None where none of them will do."""
@@ -251,20 +279,23 @@ class Anchors:
             rows = rows[plan.destinations[shape.roots[rows]]]
         members = shape.members[rows]
         roots = members[:, 0]
-        sets = np.zeros(rows.size, dtype=np.int32)
-        if self._lends:
-            sets = snapshot.lending.sets().numbers[roots]
+        sets = self.lenders.sets_of(roots)
+        kinds = self.lenders.kinds_of(sets)
         able: dict[Eligible, Mask] = {}
         barred: list[Mask | None] = []
         keep = np.ones(rows.size, dtype=np.bool_)
-        for slot in plan.slots:
+        for number, slot in enumerate(plan.slots):
             if slot.own not in able:
                 able[slot.own] = slot.own.at(members)
-            barred.append(slot.own.bars(roots) if self._lends else None)
-            keep &= able[slot.own].any(axis=1) | self._is_lent(slot, sets, barred[-1])
+            serves = able[slot.own].any(axis=1)
+            barred.append(slot.own.bars(roots) if self.lenders.any else None)
+            if self.lenders.any:
+                lent, bars = self.lenders.serve(number, kinds), barred[-1]
+                serves |= lent if bars is None else lent & ~bars
+            keep &= serves
             if not keep.any():
                 return None
-        look = Look(rows, able, [], [], sets, barred).taken(keep)
+        look = Look(rows, able, [], [], sets, kinds, barred).taken(keep)
         return self._with_contention(look, members[keep])
 
     def _with_contention(self, look: Look, members: IndexArray) -> Look:
@@ -282,66 +313,32 @@ class Anchors:
             rooms.append(found)
         sets = snapshot.trait_sets[members]
         together = [having[sets] for having in plan.together]
-        return Look(look.rows, look.able, rooms, together, look.lender_sets, look.barred)
-
-    # Sharing providers
-
-    def _is_lent(self, slot: Slot, sets: IndexArray, barred: Mask | None) -> Mask | bool:
-        """For each of the sets of lenders whether one of them can serve the slot."""
-        if not self._lends or slot.lend is None:
-            return False
-        distinct, which = np.unique(sets, return_inverse=True)
-        lent = np.array([bool(self._lenders(slot, n)) for n in distinct.tolist()], dtype=np.bool_)
-        return lent[which] if barred is None else lent[which] & ~barred
-
-    def _lenders(self, slot: Slot, number: int) -> tuple[int, ...]:
-        """The lenders of a set that can serve the slot."""
-        if slot.lend is None or not number:
-            return ()
-        key = slot.lend, number
-        if key not in self._lent:
-            lenders = np.array(self._snapshot.lending.sets().lenders[number], dtype=np.int32)
-            self._lent[key] = tuple(lenders[slot.lend.at(lenders)].tolist())
-        return self._lent[key]
+        return replace(look, rooms=rooms, together=together)
 
     # Layouts
 
     def _solve(self, number: int, look: Look, at: int) -> Solution:
         """The solution for all trees that look like this one."""
         shape = self._snapshot.shapes[number]
-        lent = [
-            () if barred is not None and barred[at] else self._lenders(slot, set_number)
-            for slot, barred in zip(self._plan.slots, look.barred, strict=True)
-            for set_number in [int(look.lender_sets[at])]
-        ]
-        lenders = sorted({lender for serving in lent for lender in serving})
-        layout = self._layout(number, look, at, lent=lent, lenders=lenders)
-        return Solution(shape, lenders, layout)
+        lender_count = len(self.lenders.useful(int(look.lender_sets[at])))
+        return Solution(shape, lender_count, self._layout(number, look, at), self._effort)
 
-    def _layout(
-        self,
-        number: int,
-        look: Look,
-        at: int,
-        *,
-        lent: Sequence[Sequence[int]],
-        lenders: Sequence[int],
-    ) -> Layout:
+    def _layout(self, number: int, look: Look, at: int) -> Layout:
+        """The puzzle of one tree; its lenders stand behind its members."""
         plan, snapshot = self._plan, self._snapshot
         parents = snapshot.shapes[number].parents
         size = len(parents)
-        behind = {lender: size + order for order, lender in enumerate(lenders)}
-        lending = np.array(lenders, dtype=np.int32)
+        lender_set = int(look.lender_sets[at])
+        lenders = self.lenders.rows([lender_set])[0]
         numbers = {class_id: n for n, class_id in enumerate(plan.contended)}
         if number not in self._paths:
-            self._paths[number] = paths_of(parents)
-        paths = [*self._paths[number], *self._lender_paths(behind)]
-        roots = snapshot.roots[lending].tolist()
+            self._paths[number] = tuple(map(as_bits, paths_of(parents)))
+        lent = snapshot.trait_sets[lenders]
         return Layout(
             options=tuple(
-                as_bits(np.flatnonzero(look.able[slot.own][at]).tolist())
-                | as_bits(behind[lender] for lender in serving)
-                for slot, serving in zip(plan.slots, lent, strict=True)
+                bits_from(look.able[slot.own][at])
+                | self._lent_bits(order, lender_set, look.barred[order], at) << size
+                for order, slot in enumerate(plan.slots)
             ),
             needs=tuple(
                 tuple(
@@ -350,31 +347,38 @@ class Anchors:
                 for slot in plan.slots
             ),
             rooms=tuple(
-                (*rooms[at].tolist(), *rooms_at(snapshot, class_id, lending).tolist())
+                (*rooms[at].tolist(), *rooms_at(snapshot, class_id, lenders).tolist())
                 for class_id, rooms in zip(plan.contended, look.rooms, strict=True)
             ),
             suffixed=tuple(bool(slot.suffix) for slot in plan.slots),
             gives=tuple(bool(slot.portions) for slot in plan.slots),
-            trees=(*[-1] * size, *roots),
-            paths=tuple(as_bits(path) for path in paths),
-            parents=(*parents, *[-1] * len(lenders)),
+            trees=(*[-1] * size, *self.lenders.trees(lender_set)),
+            paths=(
+                *self._paths[number],
+                *(as_bits(path) << size for path in self.lenders.paths(lender_set)),
+            ),
+            parents=(*parents, *[-1] * lenders.size),
             isolate=plan.isolate,
             nested=plan.nested,
             subtrees=plan.subtrees,
             spread=plan.spread,
             together=tuple(
-                as_bits(np.flatnonzero(having[at]).tolist())
-                | as_bits(behind[n] for n in lenders if table[snapshot.trait_sets[n]])
+                bits_from(having[at]) | bits_from(table[lent]) << size
                 for having, table in zip(look.together, plan.together, strict=True)
             ),
         )
 
-    def _lender_paths(self, behind: Mapping[int, int]) -> Sequence[frozenset[int]]:
-        """For each lender itself and the other lenders that it hangs below."""
-        return [
-            frozenset(behind[n] for n in self._snapshot.ancestors_of(lender) if n in behind)
-            for lender in behind
-        ]
+    def _lent_bits(self, slot: int, lender_set: int, barred: Mask | None, at: int) -> int:
+        """The useful lenders of a set that can serve the slot around a root, as bits."""
+        if barred is not None and barred[at]:
+            return 0
+        return bits_from(self.lenders.able(slot, lender_set))
+
+
+def bits_from(mask: Mask | Sequence[bool]) -> int:
+    """A mask as the bits of one number."""
+    bits = np.packbits(np.asarray(mask, dtype=np.bool_), bitorder="little")
+    return int.from_bytes(bits.tobytes(), "little")
 
 
 def in_batches_of(parts: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:

@@ -12,12 +12,41 @@ from typing import Any, Final
 
 from moorage.candidates.layout import Layout
 from moorage.candidates.matching import Matching, bits_of
+from moorage.domain.refusals import SearchTooHard
 
 DEAD_ENDS_MAX: Final = 200_000
 """Dead ends that one search remembers; past that it forgets them all, at the cost of time."""
 
 SUMS_MAX: Final = 1 << 17
 """Sums of portions that are told apart; beyond, room counts as it is."""
+
+
+PAUSE_STEPS: Final = 200
+"""Steps without a choice after which a search pauses, so that easier trees have their turn.
+
+Each pause comes after twice as many steps as the one before.
+"""
+
+FREE_STEPS: Final = 100
+"""Steps that lead to a choice and cost nothing; a wide tree takes some three for each."""
+
+
+class Effort:
+    """The steps in vain that all searches of one request may take together."""
+
+    def __init__(self, steps_max: int) -> None:
+        self._steps_max = steps_max
+        self._left = steps_max
+
+    def spend(self, steps: int) -> None:
+        """Count these steps.
+
+        Raises:
+            SearchTooHard: they are too many, with those before.
+        """
+        self._left -= max(steps, 0)
+        if self._left < 0:
+            raise SearchTooHard(self._steps_max)
 
 
 Standing = tuple[Any, ...]
@@ -30,8 +59,9 @@ Likeness = tuple[int, ...]
 class ChoiceSearch:
     """The search through one layout. Use ``choices`` once."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, effort: Effort) -> None:
         self._layout = layout
+        self._effort = effort
         self._order = search_order(layout)
         slots = range(len(layout.options))
         self._chosen = [-1 for _ in slots]
@@ -51,8 +81,29 @@ class ChoiceSearch:
         self._likenesses: Likenesses | None = None
         self._standings: list[Standing] = []
 
-    def choices(self) -> Iterator[tuple[int, ...]]:
-        """Every valid choice once: for each slot, in the order of the plan, its provider."""
+    def choices(self) -> Iterator[tuple[int, ...] | None]:
+        """Every valid choice once: for each slot, in the order of the plan, its provider.
+
+        None now and then where the search takes long: it has not ended, and may be read on.
+
+        Raises:
+            SearchTooHard: the effort is at its end.
+        """
+        steps, pause_steps = 0, PAUSE_STEPS
+        for choice in self._steps():
+            if choice is not None:
+                self._effort.spend(steps - FREE_STEPS)
+                yield choice
+                steps = 0
+                continue
+            steps += 1
+            if steps == pause_steps:
+                self._effort.spend(steps)
+                yield None
+                steps, pause_steps = 0, 2 * pause_steps
+
+    def _steps(self) -> Iterator[tuple[int, ...] | None]:
+        """The choices, and None for each step that is taken between them."""
         if not all(matching.complete() for matching, _ in self._matchings):
             return
         order, last = self._order, len(self._order) - 1
@@ -71,24 +122,37 @@ class ChoiceSearch:
                     fruitful[depth] |= fruitful[depth + 1]
                     self._close(depth, failed, fruitful=fruitful[depth + 1])
                 continue
+            if depth == last:
+                for choice in self._endings(slot, untried[depth]):
+                    fruitful[depth] = True
+                    yield choice
+                untried[depth] = 0
+                continue
+            yield None
             low = untried[depth] & -untried[depth]
             untried[depth] ^= low
             provider = low.bit_length() - 1
-            if failed[depth] and self._likeness(depth, provider) in failed[depth]:
+            known = failed[depth] and self._likeness(depth, provider) in failed[depth]
+            if known or not self._place(depth, slot, provider):
                 continue
-            if not self._place(depth, slot, provider):
-                continue
-            if depth == last:
-                fruitful[depth] = True
-                yield tuple(self._chosen)
-                self._remove(slot, provider)
-            elif self._is_dead_end(depth + 1):
+            if self._is_dead_end(depth + 1):
                 self._close(depth, failed, fruitful=False)
             else:
                 depth += 1
                 fruitful[depth] = False
                 failed[depth].clear()
                 untried[depth] = self._open(depth)
+
+    def _endings(self, slot: int, providers: int) -> Iterator[tuple[int, ...]]:
+        """The choices that the last slot completes; nobody behind it can miss out."""
+        chosen, last = self._chosen, len(self._order) - 1
+        for provider in bits_of(providers):
+            if self._keeps_rules(last, slot, provider):
+                chosen[slot] = provider
+                yield tuple(chosen)
+                chosen[slot] = -1
+                if self._layout.together:
+                    self._missing.pop()
 
     def _open(self, depth: int) -> int:
         """The providers to try for the slot at a depth: those with room for it."""
@@ -110,19 +174,24 @@ class ChoiceSearch:
 
     def _place(self, depth: int, slot: int, provider: int) -> bool:
         """Choose the provider for the slot, or change nothing where that leads nowhere."""
-        layout = self._layout
-        if not layout.nested and not self._keeps_unnested(slot, provider):
-            return False
         for matching in self._matchings_of[slot]:
             if not matching.move(slot, provider):
                 return False
-        subtrees = self._subtrees_of[slot]
-        if subtrees and not self._keeps_subtrees(depth, subtrees, provider):
-            return False
-        if layout.together and not self._keeps_traits(depth, slot, provider):
+        if not self._keeps_rules(depth, slot, provider):
             return False
         self._note(slot, provider)
         return True
+
+    def _keeps_rules(self, depth: int, slot: int, provider: int) -> bool:
+        """Whether the choice is allowed beside those before it, whoever competes for what."""
+        layout = self._layout
+        if not layout.nested and not self._keeps_unnested(slot, provider):
+            return False
+        subtrees = self._subtrees_of[slot]
+        if subtrees and not self._keeps_subtrees(depth, subtrees, provider):
+            return False
+        # The last of all, since it notes what is missing then.
+        return not layout.together or self._keeps_traits(depth, slot, provider)
 
     def _note(self, slot: int, provider: int) -> None:
         layout = self._layout

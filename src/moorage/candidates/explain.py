@@ -53,7 +53,7 @@ def roots_found(snapshot: Snapshot, request: CandidatesRequest, within: Mask | N
     if plan is None:
         return found
     for anchor in Anchors(plan).in_order():
-        if anchor.solution.choices(0, 1):
+        if anchor.solution.has_any():
             found[anchor.root] = True
     return found
 

@@ -12,6 +12,7 @@ from moorage.candidates.anchors import Anchor, Batch, Local, Solution
 from moorage.candidates.answer import Amounts, Form, Run
 from moorage.candidates.columns import IndexArray, Mask
 from moorage.candidates.groups import Plan
+from moorage.candidates.lenders import Lenders
 from moorage.candidates.trees import row_keys
 
 ROWS_MAX: Final = 8_192
@@ -36,8 +37,9 @@ class Table:
 class Assembly:
     """Makes the candidates of one plan, each one once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, lenders: Lenders) -> None:
         self._plan = plan
+        self._lenders = lenders
         self._forms: list[tuple[Form, list[int]]] = []
         self._numbers: dict[bytes, int] = {}
         self._held: dict[tuple[int, ...], Amounts] = {}
@@ -63,7 +65,7 @@ class Assembly:
         for (solution, _, _), at_places in alike.items():
             which = np.array(at_places)
             members = solution.shape.members[[parts[at][0].row for at in at_places]]
-            lenders = np.broadcast_to(solution.lenders, (which.size, solution.lenders.size))
+            lenders = self._lenders.rows([parts[at][0].lender_set for at in at_places])
             self._fill(table, which, np.hstack([members, lenders]), parts[at_places[0]][2])
         yield from self._split(table)
 
@@ -72,7 +74,7 @@ class Assembly:
         table = self._table(np.array([len(choices) for choices in found])[batch.which])
         alike: dict[Hashable, list[int]] = {}
         for number, (solution, choices) in enumerate(zip(batch.solutions, found, strict=True)):
-            key = id(solution.shape), solution.lenders.size, *choices
+            key = id(solution.shape), solution.lender_count, *choices
             alike.setdefault(key, []).append(number)
         groups = np.empty(len(found), dtype=np.intp)
         for group, numbers in enumerate(alike.values()):
@@ -81,10 +83,8 @@ class Assembly:
         for group, numbers in enumerate(alike.values()):
             first = batch.solutions[numbers[0]]
             which = np.flatnonzero(group_of == group)
-            lenders = np.empty((len(found), first.lenders.size), dtype=np.int32)
-            lenders[numbers] = [batch.solutions[number].lenders for number in numbers]
             members = first.shape.members[batch.rows[which]]
-            local = np.hstack([members, lenders[batch.which[which]]])
+            local = np.hstack([members, self._lenders.rows(batch.lender_sets[which])])
             self._fill(table, which, local, found[numbers[0]])
         yield from self._split(table)
 
@@ -149,14 +149,12 @@ class Assembly:
     def _forms_of(self, choices: IndexArray) -> list[int]:
         """For each row of choices the number of the form that its candidates have."""
         patterns = first_slots(choices)
-        numbers = []
-        for at, key in enumerate(row_keys(patterns)):
-            number = self._numbers.get(key)
-            if number is None:
-                number = self._numbers[key] = len(self._forms)
+        keys = row_keys(patterns)
+        for key, at in dict(zip(keys, range(len(keys)), strict=True)).items():
+            if key not in self._numbers:
+                self._numbers[key] = len(self._forms)
                 self._forms.append(self._make_form(patterns[at].tolist()))
-            numbers.append(number)
-        return numbers
+        return list(map(self._numbers.__getitem__, keys))
 
     def _make_form(self, pattern: Sequence[int]) -> tuple[Form, list[int]]:
         """The form where each slot shares its provider with the first slot that the pattern names.

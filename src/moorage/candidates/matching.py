@@ -33,6 +33,8 @@ class Matching:
         self._fixed = fixed
         self._mate: dict[int, int] = {}
         self._served: list[list[int]] = [[] for _ in takes]
+        self._free = sum(1 << provider for provider, count in enumerate(takes) if count > 0)
+        """The providers that can serve one more."""
 
     def complete(self) -> bool:
         """Serve every slot; False: that cannot be done."""
@@ -45,14 +47,11 @@ class Matching:
         before = self._mate[slot]
         if before == provider:
             return True
-        self._served[before].remove(slot)
-        if len(self._served[provider]) >= self._takes[provider] and not self._displace(
-            provider, before
-        ):
-            self._served[before].append(slot)
+        self._leave(slot, before)
+        if not self._free >> provider & 1 and not self._displace(provider, before):
+            self._join(slot, before)
             return False
-        self._served[provider].append(slot)
-        self._mate[slot] = provider
+        self._join(slot, provider)
         return True
 
     def _displace(self, provider: int, free: int) -> bool:
@@ -70,15 +69,14 @@ class Matching:
 
     def _rearrange(self, slot: int, tried: list[int]) -> bool:
         """Serve a slot from a provider not tried yet, others moving on where they must."""
+        free = self._options[slot] & self._free & ~tried[0]
+        if free:
+            self._serve(slot, (free & -free).bit_length() - 1)
+            return True
         for provider in bits_of(self._options[slot]):
             if tried[0] >> provider & 1:
                 continue
             tried[0] |= 1 << provider
-            if len(self._served[provider]) < self._takes[provider]:
-                self._serve(slot, provider)
-                return True
-            if self._takes[provider] <= 0:
-                continue
             for other in list(self._served[provider]):
                 if self._fixed[other] < 0 and self._rearrange(other, tried):
                     self._serve(slot, provider)
@@ -88,6 +86,16 @@ class Matching:
     def _serve(self, slot: int, provider: int) -> None:
         before = self._mate.get(slot)
         if before is not None:
-            self._served[before].remove(slot)
+            self._leave(slot, before)
+        self._join(slot, provider)
+
+    def _leave(self, slot: int, provider: int) -> None:
+        self._served[provider].remove(slot)
+        self._free |= 1 << provider
+
+    def _join(self, slot: int, provider: int) -> None:
+        served = self._served[provider]
+        served.append(slot)
         self._mate[slot] = provider
-        self._served[provider].append(slot)
+        if len(served) >= self._takes[provider]:
+            self._free &= ~(1 << provider)

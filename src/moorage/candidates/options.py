@@ -100,8 +100,9 @@ def options_alone(plan: Plan, rank: Rank, *, lazily: bool) -> Iterator[Option]:
 
 def options_around(plan: Plan, rank: Rank) -> Iterator[Option]:
     """The options around all anchors."""
-    assembly = Assembly(plan)
-    for part in in_turns(Anchors(plan).in_order_of(rank)):
+    anchors = Anchors(plan)
+    assembly = Assembly(plan, anchors.lenders)
+    for part in in_turns(anchors.in_order_of(rank)):
         for run in assembly.runs([part]):
             for providers in run.providers.tolist():
                 yield Option(part[0].root, candidate_of(plan.snapshot, run.form, providers))

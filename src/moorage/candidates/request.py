@@ -2,8 +2,15 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from moorage.domain.ids import AggregateUuid, ProviderUuid
+
+STEPS_MAX: Final = 50_000
+"""Steps of search that one request may take in vain, of some twenty microseconds each.
+
+Packing is NP-hard: for some requests any number of steps would not be enough.
+"""
 
 
 class GroupPolicy(Enum):
@@ -65,8 +72,12 @@ class CandidatesRequest:
 
 @dataclass(frozen=True, slots=True)
 class SearchRules:
-    """What the operator configured: ``candidates_max`` of -1 is no limit."""
+    """What the operator configured: ``candidates_max`` of -1 is no limit.
+
+    ``steps_max``: steps of one search that lead to no candidate.
+    """
 
     candidates_max: int = -1
+    steps_max: int = STEPS_MAX
     strategy: Strategy = Strategy.DEPTH_FIRST
     randomize: bool = False

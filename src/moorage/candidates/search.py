@@ -18,6 +18,7 @@ from moorage.candidates.request import (
     Strategy,
 )
 from moorage.candidates.snapshot import Snapshot
+from moorage.domain.refusals import SearchTooHard
 
 FEW_ANCHORS: Final = 16
 FEW_CHOICES: Final = 64
@@ -58,7 +59,7 @@ def find_candidates(
     if snapshot.is_flat and len(plan.slots) == 1 and plan.slots[0].portions:
         runs = runs_alone(plan, random)
     else:
-        runs = runs_around(plan, rules.strategy, random, made_max(request, rules))
+        runs = runs_around(plan, rules, random, made_max(request, rules))
     return CandidatesAnswer(
         snapshot, first_of(runs, made_max(request, rules)), nested=request.nested
     )
@@ -75,16 +76,28 @@ def made_max(request: CandidatesRequest, rules: SearchRules) -> int | None:
 
 
 def first_of(runs: Iterable[Run], count: int | None) -> Iterator[Run]:
-    """The first candidates of the runs; no more are made than are needed."""
-    for run in runs:
-        if count is None:
-            yield run
-            continue
-        found = run.providers.shape[0]
-        yield run if found <= count else Run(run.form, run.providers[:count])
-        count -= min(count, found)
-        if not count:
-            return
+    """The first candidates of the runs; no more are made than are needed.
+
+    Where to find so many would cost too much, those that were found are all, if there are some:
+    a count is a bound, and each of them is right.
+
+    Raises:
+        SearchTooHard: that all were found, or that there are none, cannot be said.
+    """
+    left = count
+    try:
+        for run in runs:
+            if left is None:
+                yield run
+                continue
+            found = run.providers.shape[0]
+            yield run if found <= left else Run(run.form, run.providers[:left])
+            left -= min(left, found)
+            if not left:
+                return
+    except SearchTooHard:
+        if left is None or left == count:
+            raise
 
 
 # Names
@@ -142,7 +155,7 @@ def can_serve(snapshot: Snapshot, request: CandidatesRequest, group: RequestGrou
     plan = make_plan(snapshot, alone)
     if plan is None:
         return False
-    return next(runs_around(plan, Strategy.DEPTH_FIRST, None, 1), None) is not None
+    return next(runs_around(plan, SearchRules(), None, 1), None) is not None
 
 
 # One group, and every provider stands alone
@@ -170,31 +183,53 @@ def runs_alone(plan: Plan, random: np.random.Generator | None) -> Iterator[Run]:
 # Trees and sharing providers
 
 
+Place = tuple[Anchor, int]
+"""An anchor, and the number of its choice that comes next."""
+
+
 def runs_around(
-    plan: Plan, strategy: Strategy, random: np.random.Generator | None, wanted: int | None
+    plan: Plan, rules: SearchRules, random: np.random.Generator | None, wanted: int | None
 ) -> Iterator[Run]:
     """The candidates around all anchors; ``wanted`` of them are going to be read."""
-    anchors, assembly = Anchors(plan), Assembly(plan)
+    anchors = Anchors(plan, rules.steps_max)
+    assembly = Assembly(plan, anchors.lenders)
     at_once = min(ROWS_MAX, wanted or ROWS_MAX)
     if random is not None:
         parts = random_turns(anchors.in_random_order(random), random)
         yield from runs_from(parts, assembly, at_once)
-    elif strategy is Strategy.DEPTH_FIRST:
+    elif rules.strategy is Strategy.DEPTH_FIRST:
+        hard: list[Place] = []
         for batch in anchors.in_batches():
-            yield from runs_in_order(batch, assembly, at_once)
+            yield from runs_in_order(batch, assembly, at_once, hard)
+        while hard:
+            places, hard = hard, []
+            yield from runs_from(one_after_another(places, at_once, hard), assembly, at_once)
     else:
         yield from runs_from(in_turns(anchors.in_order()), assembly, at_once)
 
 
-def runs_in_order(batch: Batch, assembly: Assembly, at_once: int) -> Iterator[Run]:
-    """All candidates of an anchor, then those of the next; few anchors at first, then more."""
+def runs_in_order(
+    batch: Batch, assembly: Assembly, at_once: int, hard: list[Place]
+) -> Iterator[Run]:
+    """All candidates of an anchor, then those of the next; few anchors at first, then more.
+
+    Args:
+        hard: gets the anchors that take long, and how far they have come.
+    """
     first, size = 0, FEW_ANCHORS
     while first < len(batch):
         some = batch.taken(slice(first, first + size))
         few = min(FEW_CHOICES, at_once)
         found = [solution.choices(0, few) for solution in some.solutions]
-        if any(len(choices) == few for choices in found):
-            yield from runs_from(one_after_another(some.anchors(), at_once), assembly, at_once)
+        tired = {
+            solution
+            for solution, choices in zip(some.solutions, found, strict=True)
+            if len(choices) < few and solution.is_open
+        }
+        if tired or any(len(choices) == few for choices in found):
+            hard += [(anchor, 0) for anchor in some.anchors() if anchor.solution in tired]
+            fresh = ((anchor, 0) for anchor in some.anchors() if anchor.solution not in tired)
+            yield from runs_from(one_after_another(fresh, at_once, hard), assembly, at_once)
         else:
             yield from assembly.runs_of(some, found)
         first += size
@@ -206,62 +241,89 @@ def runs_from(parts: Iterable[Part], assembly: Assembly, at_once: int) -> Iterat
     """The candidates of these choices."""
     waiting: list[Part] = []
     count = 0
-    for part in parts:
-        waiting.append(part)
-        count += len(part[2])
-        if count >= at_once:
+    try:
+        for part in parts:
+            waiting.append(part)
+            count += len(part[2])
+            if count >= at_once:
+                yield from assembly.runs(waiting)
+                waiting, count = [], 0
+    except SearchTooHard:
+        if waiting:
             yield from assembly.runs(waiting)
-            waiting, count = [], 0
+        raise
     if waiting:
         yield from assembly.runs(waiting)
 
 
-def one_after_another(anchors: Iterable[Anchor], at_once: int) -> Iterator[Part]:
-    """All choices of an anchor, then those of the next."""
-    for anchor in anchors:
-        first = 0
+def one_after_another(places: Iterable[Place], at_once: int, hard: list[Place]) -> Iterator[Part]:
+    """All choices of an anchor, then those of the next; ``hard`` gets those that take long."""
+    for anchor, first in places:
         while choices := anchor.solution.choices(first, at_once):
             yield anchor, first, choices
-            first += len(choices)
+            first += len(choices)  # noqa: PLW2901
             if len(choices) < at_once:
                 break
+        if anchor.solution.is_open:
+            hard.append((anchor, first))
 
 
 def in_turns(anchors: Iterable[Anchor]) -> Iterator[Part]:
-    """The first choice of each anchor, then the second of each that has one, and so on."""
-    number = 0
+    """The first choice of each anchor, then the second of each that has one, and so on.
+
+    One that takes long is put off until the others have no more.
+    """
+    places: Iterable[Place] = ((anchor, 0) for anchor in anchors)
+    hard: list[Place] = []
     while True:
         left = []
-        for anchor in anchors:
+        for anchor, number in places:
             choices = anchor.solution.choices(number, 1)
             if choices:
                 yield anchor, number, choices
-                left.append(anchor)
+                left.append((anchor, number + 1))
+            elif anchor.solution.is_open:
+                hard.append((anchor, number))
+        if not left:
+            left, hard = hard, []
         if not left:
             return
-        anchors, number = left, number + 1
+        places = left
 
 
 def random_turns(anchors: Iterable[Anchor], random: np.random.Generator) -> Iterator[Part]:
-    """A choice of each anchor, then another of each that has one, and so on."""
-    number = 0
+    """A choice of each anchor, then another of each that has one, and so on.
+
+    One that takes long is put off until the others have no more.
+    """
     orders: dict[int, Sequence[int]] = {}
+    places: Iterable[Place] = ((anchor, 0) for anchor in anchors)
+    hard: list[Place] = []
     while True:
         left = []
-        for anchor in anchors:
-            which = number
-            if number < SHUFFLED_MAX:
-                order = orders.get(anchor.root)
-                if order is None:
-                    count = len(anchor.solution.choices(0, SHUFFLED_MAX))
-                    order = orders[anchor.root] = random.permutation(count).tolist()
-                if number >= len(order):
-                    continue
-                which = order[number]
-            choices = anchor.solution.choices(which, 1)
-            if choices:
+        for anchor, number in places:
+            which = chosen_at_random(anchor, number, orders, random)
+            choices = () if which is None else anchor.solution.choices(which, 1)
+            if which is not None and choices:
                 yield anchor, which, choices
-                left.append(anchor)
+                left.append((anchor, number + 1))
+            elif anchor.solution.is_open:
+                hard.append((anchor, number))
+        if not left:
+            left, hard = hard, []
         if not left:
             return
-        anchors, number = left, number + 1
+        places = left
+
+
+def chosen_at_random(
+    anchor: Anchor, number: int, orders: dict[int, Sequence[int]], random: np.random.Generator
+) -> int | None:
+    """Which choice of an anchor comes at a number; None while its first ones are not all known."""
+    order = orders.get(anchor.root)
+    if order is None:
+        some = anchor.solution.choices(0, SHUFFLED_MAX)
+        if len(some) < SHUFFLED_MAX and anchor.solution.is_open:
+            return None
+        order = orders[anchor.root] = random.permutation(len(some)).tolist()
+    return order[number] if number < len(order) else number

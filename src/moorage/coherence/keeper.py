@@ -21,6 +21,7 @@ from moorage.coherence.open_moves import OpenMoves
 from moorage.coherence.watermark import Watermark
 from moorage.domain.ids import MoveUuid
 from moorage.store.journal import (
+    FEW_NEWS_MAX,
     MOVE_KIND_PREFIX,
     NEWS_MAX,
     RECOUNT_KIND,
@@ -129,23 +130,26 @@ class Keeper:
     def _follow_claims(self, snapshot: Snapshot, news: list[News]) -> Snapshot | None:
         """The snapshot with what some claims have changed; None where that is not all there is.
 
-        Totals are read after the journal, so that they may be newer than it. They are of one
-        moment if the journal says so afterwards: else the new claims' providers are read too.
+        Totals are read after the journal, so that they may be newer than it. They come with what
+        the journal has by then: if that is about other providers too, these are read as well.
         """
+        touched = {provider for item in news for provider in item.providers}
         for _ in range(CLAIM_LOOKS_MAX):
-            touched = {provider for item in news for provider in item.providers}
             if len(touched) > CLAIMED_MAX or not self._are_claims(news):
                 return None
-            told = read_usages(self._store, touched) if touched else ((), ())
-            numbers = {item.id for item in news}
-            ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=time.monotonic())
-            ahead.note(numbers, now_s=time.monotonic())
-            later = read_news(self._store, mark=ahead.mark, gaps=ahead.gaps)
-            if not later:
+            now_s = time.monotonic()
+            ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=now_s)
+            ahead.note({item.id for item in news}, now_s=now_s)
+            told = read_usages(self._store, touched, mark=ahead.mark, gaps=ahead.gaps)
+            if len(told.news) >= FEW_NEWS_MAX:
+                return None
+            news = [*news, *told.news]
+            others = {provider for item in told.news for provider in item.providers} - touched
+            if not others and self._are_claims(news):
                 self._follow_moves(news)
-                self._seen.note(numbers, now_s=time.monotonic())
-                return with_usages(snapshot, *told)
-            news = [*news, *later]
+                self._seen.note({item.id for item in news}, now_s=now_s)
+                return with_usages(snapshot, told.totals, told.generations)
+            touched |= others
         return None
 
     def _are_claims(self, news: Sequence[News]) -> bool:

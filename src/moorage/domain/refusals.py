@@ -356,6 +356,13 @@ class LimitExceeded(Refusal):
     given: int
 
 
+@dataclass(slots=True, eq=False)
+class SearchTooHard(Refusal):
+    """Whether more fits is not known after as many steps of search as one request may cost."""
+
+    steps_max: int
+
+
 class StoreUnavailable(Exception):
     """The database cannot be used now; nothing was changed, and the request may be sent again."""
 

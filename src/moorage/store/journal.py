@@ -63,7 +63,9 @@ NUMBERS_MAX: Final = 1_000
 
 # As one column: some drivers take longer over a column's description than over its values.
 _COLUMNS: Final = ("id", "kind", "providers")
-_LEAN_NEWS: Final = "SELECT {row} FROM moorage_journal WHERE id > ?{late} ORDER BY id LIMIT {limit}"
+_LEAN_NEWS: Final = (
+    "SELECT {row} AS news FROM moorage_journal WHERE id > ?{late} ORDER BY id LIMIT {limit}"
+)
 _NEWS = query(
     f"""SELECT j.id, j.kind, j.providers FROM moorage_journal j
        WHERE j.id > :mark OR j.id IN :gaps ORDER BY j.id LIMIT {NEWS_MAX}""",
@@ -135,21 +137,28 @@ class News:
     providers: tuple[int, ...]
 
 
-def read_news(store: Store, *, mark: int, gaps: Iterable[int]) -> list[News]:
+def lean_news(store: Store, gaps: Iterable[int], limit: int) -> str:
+    """A SELECT of the rows past the mark, its one parameter, and of the given lower numbers.
+
+    What it gives is for ``news_in``.
+    """
+    numbers = ",".join(map(str, gaps))
+    late = f" OR id IN ({numbers})" if numbers else ""
+    return _lean_news(store.dialect.in_one(_COLUMNS), late, limit)
+
+
+def read_news(store: Store, *, mark: int, gaps: Collection[int]) -> list[News]:
     """The rows past a mark, and those with the given lower numbers that have come late.
 
     At most ``NEWS_MAX``. Every read of the service begins with this, mostly to learn that there
     is nothing new: it goes to the driver by the shortest way.
     """
-    numbers = ",".join(map(str, gaps))
-    late = f" OR id IN ({numbers})" if numbers else ""
-    row = store.dialect.in_one(_COLUMNS)
     for limit in (FEW_NEWS_MAX, NEWS_MAX):
-        sql = _lean_news(row, late, limit)
-        found = store.read_lean(sql, (mark,), is_frequent=not numbers)
+        sql = lean_news(store, gaps, limit)
+        found = store.read_lean(sql, (mark,), is_frequent=not gaps)
         if len(found) < limit:
             break
-    return [_news(row[0]) for row in found]
+    return [news_in(row[0]) for row in found]
 
 
 @lru_cache(maxsize=32)
@@ -157,7 +166,8 @@ def _lean_news(row: str, late: str, limit: int) -> str:
     return _LEAN_NEWS.format(row=row, late=late, limit=limit)
 
 
-def _news(row: str) -> News:
+def news_in(row: str) -> News:
+    """What a row says that comes as one text."""
     number, kind, providers = row.split(" ")
     return News(int(number), kind, _decode_ids(providers))
 

@@ -10,7 +10,15 @@ from sqlalchemy import Connection, DateTime, TextualSelect
 
 from moorage.domain.ids import MoveUuid
 from moorage.store.dialects import Dialect
-from moorage.store.journal import News, load_mark, load_news, load_oldest
+from moorage.store.journal import (
+    FEW_NEWS_MAX,
+    News,
+    lean_news,
+    load_mark,
+    load_news,
+    load_oldest,
+    news_in,
+)
 from moorage.store.sql import moment, query
 from moorage.store.store import Store
 
@@ -19,6 +27,12 @@ T = TypeVar("T")
 IDS_IN_STATEMENT_MAX: Final = 1_000
 """Row ids that one statement names; drivers have limits."""
 
+
+FREQUENT_MAX: Final = 4
+"""Providers of a claim, or of a few: statements about so many are worth preparing."""
+
+NOBODY: Final = 0
+"""The row id of no provider: lists in SQL cannot be empty."""
 
 ROWS_AT_ONCE: Final = 10_000
 """Rows that are taken from a cursor together."""
@@ -68,9 +82,10 @@ _AGGREGATES = Part.of(
     "l.resource_provider_id",
 )
 _LEAN_USAGES: Final = """SELECT p.id, COALESCE(p.generation, 0),
-       COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used
+       COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used, NULL
   FROM resource_providers p LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
- WHERE p.id IN ({marks})"""
+ WHERE p.id IN ({marks})
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, j.news FROM ({news}) j"""
 _OPEN_MOVES = query(
     """SELECT m.uuid, m.global_request_id FROM moorage_moves m
        WHERE m.open_hold IS NOT NULL AND m.global_request_id IS NOT NULL ORDER BY m.id"""
@@ -212,13 +227,35 @@ def read_picture(store: Store, read: Callable[[Picture], T]) -> T:
     return store.read_picture(lambda connection: read(Picture(connection, store.dialect)))
 
 
-def read_usages(store: Store, providers: Collection[int]) -> tuple[Rows, Rows]:
-    """What claims change: running totals of some providers, and their generations.
+@dataclass(frozen=True, slots=True)
+class Usages:
+    """What claims change of some providers, and what the journal had to say at that moment.
 
-    Every claim makes every process read this: it goes to the driver by the shortest way.
+    ``totals``: provider id, class id, used; ``generations``: provider id, generation, age.
     """
-    marks = ",".join("?" * len(providers))
-    rows = store.read_lean(_LEAN_USAGES.format(marks=marks), tuple(providers))
-    usages = [(row[0], row[3], row[4]) for row in rows if row[3] is not None]
-    generations = {row[0]: (row[0], row[1], moment(row[2])) for row in rows}
-    return usages, generations.values()
+
+    totals: Sequence[Sequence[Any]]
+    generations: Sequence[Sequence[Any]]
+    news: Sequence[News]
+
+
+def read_usages(
+    store: Store, providers: Collection[int], *, mark: int, gaps: Collection[int]
+) -> Usages:
+    """Running totals and generations of some providers, and at most ``FEW_NEWS_MAX`` rows of news.
+
+    All of it is of one moment, as it is one statement. Every claim makes every process read this:
+    it goes to the driver by the shortest way.
+    """
+    wanted = tuple(providers) or (NOBODY,)
+    sql = _LEAN_USAGES.format(
+        marks=",".join("?" * len(wanted)), news=lean_news(store, gaps, FEW_NEWS_MAX)
+    )
+    is_frequent = not gaps and len(wanted) <= FREQUENT_MAX
+    rows = store.read_lean(sql, (*wanted, mark), is_frequent=is_frequent)
+    told = [row for row in rows if row[5] is None]
+    return Usages(
+        totals=[(row[0], row[3], row[4]) for row in told if row[3] is not None],
+        generations=list({row[0]: (row[0], row[1], moment(row[2])) for row in told}.values()),
+        news=[news_in(row[5]) for row in rows if row[5] is not None],
+    )

@@ -52,6 +52,7 @@ def quoted(name: str) -> str:
     return orjson.dumps(name).decode()
 
 
+@lru_cache(maxsize=1024)
 def _resources(amounts: Amounts) -> str:
     return "{" + ",".join(f"{quoted(name)}:{amount}" for name, amount in amounts) + "}"
 

@@ -265,6 +265,7 @@ SEARCH_REFUSALS: Final = (
     refusals.UnknownResourceClass,
     refusals.UnknownTraits,
     refusals.LimitExceeded,
+    refusals.SearchTooHard,
 )
 """What a request for resources may be refused for by itself."""
 
