@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from moorage.api import pipeline
+from moorage.api.call import Reply
 from moorage.api.limits import Limits
 from moorage.domain.refusals import StoreUnavailable, UnknownProvider
 from tests.api.edge import PROVIDER, Edge
@@ -248,3 +249,23 @@ def test_each_request_is_told_about_once_it_is_answered(edge: Edge) -> None:
 def test_odd_methods_are_not_allowed(edge: Edge) -> None:
     for method in ("OPTIONS", "HEAD", "PATCH", "FOO"):
         assert edge.client().send(method, "/resource_providers").status == 405
+
+
+def test_to_head_goes_what_there_would_be_without_it(edge: Edge) -> None:
+    answer = edge.client().send("HEAD", "/resource_providers")
+    assert answer.status == 405
+    assert answer.body == b""
+    told = edge.client().send("LINK", "/resource_providers")
+    assert int(answer.headers["content-length"]) == len(told.body)
+
+
+def test_an_answer_without_a_body_has_no_type(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    for status, length in ((201, "0"), (204, None)):
+        monkeypatch.setattr(
+            pipeline.Pipeline, "_answer", lambda _self, _visit, status=status: Reply(status)
+        )
+        answer = edge.client().get("/")
+        assert answer.status == status
+        assert answer.body == b""
+        assert answer.headers.get("content-length") == length
+        assert "content-type" not in answer.headers

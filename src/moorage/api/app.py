@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable
 from wsgiref.types import StartResponse, WSGIApplication
 
-import falcon
-
 from moorage.api.identity import Identity
 from moorage.api.limits import Limits
 from moorage.api.pipeline import Environ, FaultHook, Pipeline, PolicyCheck
@@ -35,10 +33,6 @@ def build_app(
         on_unavailable: told what kept the database from answering a request; by default it is an
             alert, once a minute.
     """
-    app = falcon.App()
-    # Answers without a body have no content type.
-    app.resp_options.default_media_type = None  # type: ignore[assignment]
-    # One sink instead of Falcon's router: who asks, and at which version, comes before where.
     pipeline = Pipeline(
         services,
         identity,
@@ -48,12 +42,11 @@ def build_app(
         on_fault=on_fault,
         on_unavailable=on_unavailable or Seldom("the database cannot be used").tell,
     )
-    app.add_sink(pipeline, prefix="/")
 
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["PATH_INFO"].isascii():
             environ = _with_path_as_wsgi_has_it(environ)
-        return app(environ, start_response)
+        return pipeline(environ, start_response)
 
     return application
 

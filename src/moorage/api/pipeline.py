@@ -5,15 +5,15 @@ content type 415 -> policy 403 -> body and query 400 -> the operation.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
 from threading import Semaphore
 from time import perf_counter
 from typing import Any, Final, Protocol
+from wsgiref.types import StartResponse
 
-import falcon
-
+from moorage.api.answer import begin_head, send_nothing, send_pieces, send_whole
 from moorage.api.call import Call, Reply
 from moorage.api.errors import Problem, tell_refusal
 from moorage.api.identity import Caller, Identity
@@ -22,8 +22,6 @@ from moorage.api.limits import Limits
 from moorage.api.microversions.contract import (
     NEWEST,
     OLDEST,
-    SERVICE,
-    VERSION_HEADER,
     BadVersion,
     Contract,
     find_contract,
@@ -31,16 +29,7 @@ from moorage.api.microversions.contract import (
 from moorage.api.negotiation import JSON, ErrorFacts, accepts_json, render_error
 from moorage.api.query import parse_query
 from moorage.api.routes import Place, Route, find_place
-from moorage.api.transfer import (
-    COMPRESSED_BYTES_MIN,
-    STREAMS_MAX,
-    Coding,
-    Stream,
-    choose_coding,
-    compress,
-    compress_pieces,
-    gather,
-)
+from moorage.api.transfer import STREAMS_MAX, Stream, gather
 from moorage.api.v1.errors import own_code
 from moorage.api.v1.errors import tell_refusal as tell_own_refusal
 from moorage.api.v1.routes import find_own_place
@@ -99,7 +88,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Takes every request from the framework, and gives it an answer."""
+    """The application of WSGI: takes every request, and gives it an answer."""
 
     services: Services
     identity: Identity
@@ -111,61 +100,63 @@ class Pipeline:
     kept: KeptDocuments = field(default_factory=KeptDocuments)
     streams: Semaphore = field(default_factory=lambda: Semaphore(STREAMS_MAX))
 
-    def __call__(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request. Nothing but an answer leaves this function."""
         started_s = perf_counter()
-        visit = _begin(req.env)
-        reply: Reply
-        content_type: str | None = JSON
-        try:
-            reply = self._gathered(self._answer(visit))
-        except Refusal as refusal:
-            metrics.refused(type(refusal).__name__)
-            name = visit.route.name if visit.route else ""
-            tell = tell_own_refusal if visit.own else tell_refusal
-            reply, content_type = _reply_problem(tell(name, refusal, visit.path), visit)
-        except Problem as problem:
-            reply, content_type = _reply_problem(problem, visit)
-        except StoreUnavailable as unavailable:
-            self.on_unavailable(unavailable)
-            reply, content_type = _reply_problem(_tell_unavailable(unavailable), visit)
-        except Exception as error:  # noqa: BLE001 - the last line of defence
-            self._tell_fault(visit, error)
-            reply, content_type = _reply_problem(Problem(500, FAULT_TEXT), visit)
+        visit = _begin(environ)
+        reply, content_type = self._reply(visit)
+        status, body = reply.status, reply.body
+        head = begin_head(reply, visit.contract, visit.request_id)
 
         def tell_answered() -> None:
-            self.on_request(_log_line(visit, reply.status, perf_counter() - started_s))
+            self.on_request(_log_line(visit, status, perf_counter() - started_s))
 
-        _write_head(resp, reply, visit)
-        if reply.body is not None:
-            resp.content_type = content_type
-            self._write_body(resp, reply.body, visit, tell_answered)
-        else:
+        if body is None:
+            answer = send_nothing(status, head, start_response)
             tell_answered()
-
-    def _write_body(
-        self,
-        resp: falcon.Response,
-        body: bytes | Iterator[bytes],
-        visit: Visit,
-        tell_answered: Callable[[], None],
-    ) -> None:
-        """Hand the body over: whole, or in pieces that are made while it is sent."""
-        coding = _settle_coding(resp, body, visit)
+            return answer
+        head.append(("content-type", content_type))
+        accepted = environ.get("HTTP_ACCEPT_ENCODING", "")
         if isinstance(body, bytes):
-            resp.data = compress(body, coding)
+            answer = send_whole(
+                status,
+                head,
+                body,
+                start_response,
+                accept_encoding=accepted,
+                is_head=environ["REQUEST_METHOD"] == "HEAD",
+            )
             tell_answered()
-            return
+            return answer
 
         def end() -> None:
             self.streams.release()
             tell_answered()
 
-        resp.stream = Stream(
-            compress_pieces(body, coding),
+        return Stream(
+            send_pieces(status, head, body, start_response, accept_encoding=accepted),
             on_fault=lambda error: self._tell_fault(visit, error),
             on_end=end,
         )
+
+    def _reply(self, visit: Visit) -> tuple[Reply, str]:
+        """The answer or the error document, and its content type."""
+        try:
+            return self._gathered(self._answer(visit)), JSON
+        except Refusal as refusal:
+            metrics.refused(type(refusal).__name__)
+            name = visit.route.name if visit.route else ""
+            tell = tell_own_refusal if visit.own else tell_refusal
+            problem = tell(name, refusal, visit.path)
+        except Problem as found:
+            problem = found
+        except StoreUnavailable as unavailable:
+            self.on_unavailable(unavailable)
+            problem = _tell_unavailable(unavailable)
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            self._tell_fault(visit, error)
+            problem = Problem(500, FAULT_TEXT)
+        return _reply_problem(problem, visit)
 
     def _gathered(self, reply: Reply) -> Reply:
         """The reply with its body whole, unless that is large and may be streamed."""
@@ -404,27 +395,6 @@ def _code_told(problem: Problem, visit: Visit) -> str | None:
     if visit.own:
         return own_code(problem)
     return problem.code if visit.contract and visit.contract.error_codes else None
-
-
-def _write_head(resp: falcon.Response, reply: Reply, visit: Visit) -> None:
-    resp.status = reply.status
-    if visit.contract is not None:
-        resp.set_header(VERSION_HEADER, f"{SERVICE} {visit.contract.version}")
-        resp.set_header("vary", VERSION_HEADER)
-    resp.set_header("x-openstack-request-id", visit.request_id)
-    for name, value in reply.headers:
-        resp.set_header(name, value)
-
-
-def _settle_coding(resp: falcon.Response, body: bytes | Iterator[bytes], visit: Visit) -> Coding:
-    """The coding of the body, told to the client; bodies that are not large are left alone."""
-    if isinstance(body, bytes) and len(body) < COMPRESSED_BYTES_MIN:
-        return Coding.IDENTITY
-    resp.append_header("vary", "accept-encoding")
-    coding = choose_coding(visit.environ.get("HTTP_ACCEPT_ENCODING", ""))
-    if coding is not Coding.IDENTITY:
-        resp.set_header("content-encoding", coding.value)
-    return coding
 
 
 def _log_line(visit: Visit, status: int, duration_s: float) -> RequestLog:
