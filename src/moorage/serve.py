@@ -38,9 +38,11 @@ from moorage.settings import (
 from moorage.store import migrate
 from moorage.store.store import Store
 from moorage.telemetry.log import (
+    RequestLog,
     configure_log,
     write_error,
     write_event,
+    write_request,
     write_warning,
 )
 from moorage.workers.auditor import Auditor
@@ -84,7 +86,13 @@ def load_app(configuration: Configuration, *, with_runner: bool = False) -> WSGI
     services = build_services(store, settings)
     identity = identity_for(settings.api.auth_strategy, configuration.options)
     policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
-    application = build_app(services, identity=identity, policy=policy, limits=settings.limits)
+    application = build_app(
+        services,
+        identity=identity,
+        policy=policy,
+        limits=settings.limits,
+        on_request=_on_request(settings),
+    )
     if with_runner and settings.runner_enabled:
         start_runner(services, audit_interval_s=settings.audit_interval_s)
     return _behind_middleware(identity.wrap(application), configuration)
@@ -288,7 +296,7 @@ def _behind_middleware(
     if api.cors_enabled:
         application = CORS(application, options)
     if api.auth_strategy == "keystone":
-        application = with_request_ids(application, on_request=log_and_count)
+        application = with_request_ids(application, on_request=_on_request(configuration.settings))
     if api.metrics_enabled:
         application = with_metrics(application)
     if api.proxy_headers_enabled:
@@ -296,6 +304,11 @@ def _behind_middleware(
     for note in configuration.settings.ignored:
         write_event("option without effect", note=note)
     return application
+
+
+def _on_request(settings: Settings) -> Callable[[RequestLog], None]:
+    """What is done for each answered request; nobody counts for counters that nobody can read."""
+    return log_and_count if settings.api.metrics_enabled else write_request
 
 
 def _utc_now() -> datetime.datetime:

@@ -1,12 +1,12 @@
 """What a handler is given, and what it gives back."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from moorage.api.identity import Caller
 from moorage.api.kept import KeptDocuments
@@ -26,8 +26,7 @@ _MONTHS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request that has found its route.
 
     Args:
@@ -78,8 +77,7 @@ class Call:
         return self.modified(self.origin.at)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A successful answer. ``body`` is JSON, whole or in pieces; None where there is none."""
 
     status: int

@@ -9,18 +9,20 @@ a URL or an SQL parameter.
 import logging
 import os
 import sys
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, Final
 
 import orjson
 import structlog
+from msgspec import Struct
 
 from moorage.telemetry.redact import (
+    TOLD_MAX,
     error_told,
     method_told,
     microversion_told,
@@ -67,8 +69,7 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLog:
+class RequestLog(Struct, frozen=True, kw_only=True):
     """What is told about one answered request, and all of it.
 
     Args:
@@ -89,21 +90,28 @@ class RequestLog:
 
     def told(self) -> dict[str, object]:
         """The fields, each in the shape that it allows; what has no value is left out."""
-        fields: dict[str, object] = {
-            "method": method_told(self.method),
-            "route": self.route,
-            "status": self.status,
+        fields = {
+            **_often_told(self.method, self.route, self.status, self.microversion, self.project_id),
             "duration_ms": round(self.duration_s * 1000, 3),
         }
-        if (microversion := microversion_told(self.microversion)) is not None:
-            fields["microversion"] = microversion
         if (request_id := request_id_told(self.request_id)) is not None:
             fields["request_id"] = request_id
         if (global_request_id := request_id_told(self.global_request_id)) is not None:
             fields["global_request_id"] = global_request_id
-        if (project_id := project_id_told(self.project_id)) is not None:
-            fields["project_id"] = project_id
         return fields
+
+
+@lru_cache(maxsize=TOLD_MAX)
+def _often_told(
+    method: str, route: str, status: int, microversion: str | None, project_id: str | None
+) -> Mapping[str, object]:
+    """The fields that many requests have in common."""
+    fields: dict[str, object] = {"method": method_told(method), "route": route, "status": status}
+    if (told := microversion_told(microversion)) is not None:
+        fields["microversion"] = told
+    if (told := project_id_told(project_id)) is not None:
+        fields["project_id"] = told
+    return fields
 
 
 def write_request(line: RequestLog) -> None:
