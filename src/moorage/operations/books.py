@@ -24,8 +24,11 @@ from moorage.domain.move import MoveState
 from moorage.domain.move_record import MoveOutcome, Reason
 from moorage.domain.origin import Origin
 from moorage.operations.move_entries import move_entries
-from moorage.store.dialects import StaleView
+from moorage.store.dialects import Rows, StaleView
 from moorage.store.holdings import (
+    CONSUMERS,
+    LoadedConsumers,
+    consumers_from,
     load_consumers,
     load_generations,
     write_changes,
@@ -34,9 +37,18 @@ from moorage.store.holdings import (
 from moorage.store.inventories import Stock, lock_stock
 from moorage.store.journal import Entry, write_journals
 from moorage.store.move_records import write_outcome
-from moorage.store.moves import MoveRow, load_kept, load_moves, load_sharing, write_moves
+from moorage.store.moves import (
+    OPEN_MOVES,
+    SHARING,
+    MoveRow,
+    load_kept,
+    moves_from,
+    sharing_from,
+    write_moves,
+)
 from moorage.store.names import Parties, ensure_parties, keep_classes
 from moorage.store.providers import LockedProvider, bump_generations
+from moorage.store.sql import Load
 from moorage.store.transaction import Transaction
 
 
@@ -148,7 +160,10 @@ def load_books(
     # Whose mover is given away leaves a hold behind, which is dropped with it.
     left = load_kept(tx, found.moves) if swaps else {}
     kept_on = {uuid for uuid in left.values() if uuid is not None}
-    locked, stock = lock_stock(tx, sorted(asked_of | found.providers | kept_on | set(providers)))
+    wanted = sorted(asked_of | found.providers | kept_on | set(providers))
+    concerns_moves = bool(found.moves or opens_moves or swaps)
+    about_moves = _about_moves(found, wanted) if concerns_moves else ()
+    locked, stock, loaded = lock_stock(tx, wanted, *about_moves)
     used = {(item.provider_id, item.class_id): item.used for item in stock}
     ledger = Ledger(
         consumers=found.by_uuid,
@@ -156,8 +171,8 @@ def load_books(
         used=dict(used),
         known_classes=_known_classes(tx, claims, stock),
     )
-    if found.moves or opens_moves or swaps:
-        _add_moves(tx, ledger, found.moves, locked)
+    if concerns_moves:
+        _add_moves(ledger, *loaded)
     if swaps:
         _check_kept(ledger, left)
     return Books(
@@ -176,29 +191,29 @@ def may_swap(consumers: Mapping[ConsumerUuid, Consumer], claims: Sequence[Consum
     )
 
 
-def _add_moves(
-    tx: Transaction,
-    ledger: Ledger,
-    moves: Collection[MoveUuid],
-    locked: Mapping[ProviderUuid, LockedProvider],
-) -> None:
+def _about_moves(
+    found: LoadedConsumers, providers: Collection[ProviderUuid]
+) -> tuple[tuple[Load, Collection[str]], ...]:
+    """What is to be loaded where open moves matter: they, who else is in them, and who shares."""
+    others = found.in_moves - found.by_uuid.keys()
+    return (OPEN_MOVES, found.moves), (CONSUMERS, others), (SHARING, providers)
+
+
+def _add_moves(ledger: Ledger, moves: Rows, others: Rows, sharing: Rows) -> None:
     """Add open moves to a ledger, with the other consumer of each.
 
     What both have in common is on providers that are locked by now, whichever of them changes: so
     the sums stay true. That the other consumer stays as it is seen here, its move's generation
     guards.
     """
-    open_moves = load_moves(tx, moves)
-    others = {
-        consumer
-        for move in open_moves
-        for consumer in (move.consumer, move.hold)
-        if consumer not in ledger.consumers
-    }
-    ledger.consumers.update(load_consumers(tx, others).by_uuid)
+    open_moves = moves_from(moves)
+    members = {consumer for move in open_moves for consumer in (move.consumer, move.hold)}
+    for uuid, partner in consumers_from(others, sorted(members)).by_uuid.items():
+        if uuid in members:
+            ledger.consumers.setdefault(uuid, partner)
     for move in open_moves:
         ledger.moves[move.consumer] = ledger.moves[move.hold] = move
-    ledger.sharing = load_sharing(tx, [provider.id for provider in locked.values()])
+    ledger.sharing = sharing_from(sharing)
 
 
 def _check_kept(ledger: Ledger, left: Mapping[ProviderId, ProviderUuid | None]) -> None:

@@ -15,6 +15,7 @@ from moorage.domain.ids import (
     ProviderUuid,
 )
 from moorage.domain.ledger import Consumer, Slot
+from moorage.store.dialects import Rows
 from moorage.store.names import Parties
 from moorage.store.sql import UNDATED, Insert, Load, RowsUpdate, Write, moment
 from moorage.store.store import Store
@@ -34,12 +35,12 @@ _OF_CONSUMER: Final = """
     WHERE a.consumer_id = ?
     ORDER BY a.id
 """
-_LOAD = Load(
+CONSUMERS: Final = Load(
     # Each column has one source: what two tables of different collations have cannot be united.
     """SELECT c.id AS id, c.uuid, c.generation, pr.external_id AS project,
               us.external_id AS user_id, ct.name AS consumer_type, a.id AS allocation,
               a.resource_provider_id, a.resource_class_id, a.used, p.uuid AS provider,
-              NULL AS move
+              NULL AS move, NULL AS mover, NULL AS hold
        FROM consumers c
        JOIN projects pr ON pr.id = c.project_id
        JOIN users us ON us.id = c.user_id
@@ -48,10 +49,12 @@ _LOAD = Load(
        LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
        WHERE c.uuid IN :uuids
        UNION ALL
-       SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid
+       SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid,
+              m.consumer, m.hold
        FROM moorage_moves m WHERE m.open_consumer IN :uuids
        UNION ALL
-       SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid
+       SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid,
+              m.consumer, m.hold
        FROM moorage_moves m WHERE m.open_hold IN :uuids
        ORDER BY id, allocation"""
 )
@@ -116,11 +119,15 @@ def read_consumer(store: Store, consumer: str) -> ConsumerAllocations | None:
 
 @dataclass(frozen=True, slots=True)
 class LoadedConsumers:
-    """The consumers that exist, the providers they hold something on, their open moves."""
+    """The consumers that exist, the providers they hold something on, their open moves.
+
+    ``in_moves``: everyone in these moves, whether loaded and there or not.
+    """
 
     by_uuid: dict[ConsumerUuid, Consumer]
     providers: set[ProviderUuid]
     moves: set[MoveUuid]
+    in_moves: set[ConsumerUuid]
 
 
 def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedConsumers:
@@ -132,20 +139,27 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
     """
     wanted = sorted(uuids)
     if not wanted:
-        return LoadedConsumers({}, set(), set())
+        return LoadedConsumers({}, set(), set(), set())
+    return consumers_from(tx.load(CONSUMERS, {"uuids": wanted}), wanted)
+
+
+def consumers_from(rows: Rows, wanted: Sequence[ConsumerUuid]) -> LoadedConsumers:
+    """What ``CONSUMERS`` has found of those that were asked for."""
     asked = _Spellings(wanted)
     rows_by_uuid: dict[ConsumerUuid, list[Any]] = {}
     providers: set[ProviderUuid] = set()
     moves: set[MoveUuid] = set()
-    for row in tx.load(_LOAD, {"uuids": wanted}):
+    in_moves: set[ConsumerUuid] = set()
+    for row in rows:
         if row.move is not None:
             moves.add(row.move)
+            in_moves |= {row.mover, row.hold}
             continue
         rows_by_uuid.setdefault(asked.of(row.uuid), []).append(row)
         if row.provider is not None:
             providers.add(row.provider)
     found = {uuid: _consumer(uuid, rows) for uuid, rows in rows_by_uuid.items()}
-    return LoadedConsumers(found, providers, moves)
+    return LoadedConsumers(found, providers, moves, in_moves)
 
 
 def load_generations(

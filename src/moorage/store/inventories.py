@@ -80,12 +80,16 @@ def _inventory(row: Any) -> Inventory:
 
 
 def lock_stock(
-    tx: Transaction, providers: Iterable[str]
-) -> tuple[dict[ProviderUuid, LockedProvider], list[Stock]]:
-    """Take the rows of providers, and load their inventories with the running totals."""
+    tx: Transaction, providers: Iterable[str], *beside: tuple[Load, Collection[str]]
+) -> tuple[dict[ProviderUuid, LockedProvider], list[Stock], list[Rows]]:
+    """Take the rows of providers, and load their inventories with the running totals.
+
+    Args:
+        beside: further SELECTs by ``:uuids``, which see what is true once the rows are taken.
+    """
     wanted = list(providers)
-    locked, (rows,) = lock_providers_with(tx, wanted, (STOCK, wanted))
-    return locked, stock_from(rows)
+    locked, (rows, *others) = lock_providers_with(tx, wanted, (STOCK, wanted), *beside)
+    return locked, stock_from(rows), others
 
 
 def stock_from(rows: Rows) -> list[Stock]:

@@ -17,12 +17,13 @@ from moorage.domain.ids import (
 )
 from moorage.domain.ledger import Slot
 from moorage.domain.move import Move, MoveKind, MoveState
+from moorage.store.dialects import Rows
 from moorage.store.sql import Insert, Load, RowsUpdate, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import moorage_credits, moorage_moves
 from moorage.store.transaction import Transaction
 
-_OPEN = Load(
+OPEN_MOVES: Final = Load(
     """SELECT m.id, m.uuid, m.kind, m.state, m.consumer, m.hold, m.credited, m.generation,
               m.global_request_id, m.created_at, k.resource_provider_id, k.resource_class_id,
               k.used
@@ -51,11 +52,13 @@ _KEPT = Load(
         LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
         WHERE m.uuid IN :uuids AND m.kind <> '{MoveKind.OBSERVED}'"""
 )
-_SHARING = Load(
-    """SELECT l.resource_provider_id FROM resource_provider_traits l
+SHARING: Final = Load(
+    f"""SELECT l.resource_provider_id FROM resource_providers p
+       JOIN resource_provider_traits l ON l.resource_provider_id = p.id
        JOIN traits n ON n.id = l.trait_id
-       WHERE n.name = :name AND l.resource_provider_id IN :ids"""
+       WHERE p.uuid IN :uuids AND n.name = '{SHARING_TRAIT}'"""
 )
+"""Which of some providers share their inventories."""
 _INSERT = Insert(
     moorage_moves,
     (
@@ -120,8 +123,13 @@ def load_moves(tx: Transaction, uuids: Collection[MoveUuid]) -> list[Move]:
     """
     if not uuids:
         return []
+    return moves_from(tx.load(OPEN_MOVES, {"uuids": sorted(uuids)}))
+
+
+def moves_from(rows: Rows) -> list[Move]:
+    """What ``OPEN_MOVES`` has found."""
     rows_by_id: dict[int, list[Any]] = {}
-    for row in tx.load(_OPEN, {"uuids": sorted(uuids)}):
+    for row in rows:
         rows_by_id.setdefault(row.id, []).append(row)
     return [_move(rows) for rows in rows_by_id.values()]
 
@@ -179,11 +187,8 @@ def load_moves_of(tx: Transaction, consumers: Collection[str]) -> list[Move]:
     return load_moves(tx, {row.uuid for row in tx.load(_OPEN_OF, some)})
 
 
-def load_sharing(tx: Transaction, providers: Collection[ProviderId]) -> frozenset[ProviderId]:
-    """Those of some locked providers that share their inventories."""
-    if not providers:
-        return frozenset()
-    rows = tx.load(_SHARING, {"name": SHARING_TRAIT, "ids": sorted(providers)})
+def sharing_from(rows: Rows) -> frozenset[ProviderId]:
+    """What ``SHARING`` has found."""
     return frozenset(row.resource_provider_id for row in rows)
 
 

@@ -10,7 +10,7 @@ from moorage.domain.provider import Provider
 from moorage.store.dialects import Rows
 from moorage.store.sql import UNDATED, Insert, Load, LockingLoad, Write
 from moorage.store.tables import resource_providers
-from moorage.store.transaction import Transaction
+from moorage.store.transaction import Loading, Transaction
 
 _PROVIDER = """
     SELECT p.id, p.uuid, p.name, p.generation, parent.uuid AS parent_uuid, root.uuid AS root_uuid,
@@ -135,16 +135,14 @@ def lock_providers_with(
     """Take the rows of providers like ``lock_providers``, and load what hangs on them.
 
     Args:
-        hanging: SELECTs by ``:uuids``, each with the uuids of some of the providers; what one finds
-            stays as it is for as long as the rows of the providers are taken.
+        hanging: SELECTs by ``:uuids``, each with some uuids; what one finds of these providers
+            stays as it is for as long as their rows are taken.
     """
-    wanted = list(uuids)
-    if not wanted:
-        return {}, [() for _ in hanging]
-    asked = [(what, {"uuids": list(some)}) for what, some in hanging if some]
-    locked, *loaded = tx.load_each((_LOCK, {"uuids": wanted}), *asked)
-    found = iter(loaded)
-    return _locked(locked), [next(found) if some else () for _, some in hanging]
+    asked: list[tuple[Loading, list[str]]] = [(_LOCK, list(uuids))]
+    asked += [(what, list(some)) for what, some in hanging]
+    found = iter(tx.load_each(*((what, {"uuids": some}) for what, some in asked if some)))
+    locked, *loaded = [next(found) if some else () for _, some in asked]
+    return _locked(locked), loaded
 
 
 def _locked(rows: Rows) -> dict[ProviderUuid, LockedProvider]:
