@@ -1,6 +1,8 @@
 """What goes to the drivers by the shortest way: values, guards, packets, prepared statements."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
@@ -8,7 +10,7 @@ from sqlalchemy import text
 from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import StoreUnavailable
 from moorage.operations.services import Services
-from moorage.store.dialects import StaleView, mariadb_session
+from moorage.store.dialects import StaleView, mariadb_session, mariadb_wire
 from moorage.store.journal import Entry, write_journal
 from moorage.store.sql import Insert, Load, RowsUpdate, Write
 from moorage.store.tables import projects
@@ -267,3 +269,49 @@ def end_own_connection(services: Services, tx: Transaction) -> None:
     tx.waiting = waiting
     with services.store.reader.connect() as connection:
         connection.exec_driver_sql(end.format(row.id))
+
+
+@pytest.mark.mariadb
+class TestMariaDBsPackets:
+    @pytest.fixture
+    def database_kind(self) -> DatabaseKind:
+        return DatabaseKind.MARIADB
+
+    def test_values_of_all_kinds_and_lengths_are_read_as_they_are(self, services: Services) -> None:
+        what = Load(
+            """SELECT 7 AS small, -9223372036854775807 AS large, 1.5E0 AS real_number,
+                      CAST(2.50 AS DECIMAL(5, 2)) AS exact, NULL AS nothing, '' AS blank,
+                      REPEAT('ü', :a) AS a, REPEAT('x', :b) AS b, REPEAT('x', :c) AS c,
+                      CAST('2026-11-23 01:02:03' AS DATETIME) AS moment, _binary 'raw' AS raw"""
+        )
+
+        def read(a: int, b: int, c: int) -> tuple[object, ...]:
+            return tuple(services.store.run(lambda tx: tx.load(what, {"a": a, "b": b, "c": c})[0]))
+
+        moment = datetime(2026, 11, 23, 1, 2, 3)  # noqa: DTZ001 - the store knows naive UTC only
+        for a, b, c in [(125, 250, 251), (126, 65_535, 65_536), (0, 1, 1_000_000)]:
+            assert read(a, b, c) == (
+                7, -9223372036854775807, 1.5, Decimal("2.50"), None, "",
+                "ü" * a, "x" * b, "x" * c, moment, b"raw",
+            )  # fmt: skip
+
+    def test_a_connection_that_is_not_as_we_know_it_is_used_with_cursors(
+        self, services: Services
+    ) -> None:
+        url = services.store.writer.url.update_query_dict({"read_timeout": "60"})
+        other = open_services(url.render_as_string(hide_password=False), upgrade=False)
+        other.store.run(lambda tx: add(tx, *ODD))
+        assert names_in(other, *ODD) == ODD
+
+        def rename(tx: Transaction) -> None:
+            tx.write(RENAME, {"name": "new", "names": ["gone"]}, rows=1)
+            with pytest.raises(StaleView):
+                tx.send()
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            other.store.run(rename)
+        connection = other.store.writer.raw_connection()
+        assert not mariadb_wire.can_be_wired(connection.driver_connection)
+        connection.close()
+        other.store.close()

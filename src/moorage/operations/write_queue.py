@@ -65,6 +65,10 @@ class WriteQueue(Generic[R, T]):
         self._door = threading.Lock()
         self._led = False
 
+    def __len__(self) -> int:
+        """How many requests wait; those that are being written do not."""
+        return len(self._waiting)
+
     def submit(self, request: R) -> T:
         """Have a request decided and written; returns when it is committed.
 
