@@ -1,12 +1,14 @@
 """Every fault that the auditor knows, and how to put it into a database."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moorage.domain.findings import Confidence, Kind
+from moorage.domain.ids import Generation
 from moorage.domain.move import MoveEvent
+from moorage.operations.release import release
 from tests.audit.cloud import FLAVOR, LONG_AGO, ON_HOST, Cloud
-from tests.support.books import new_uuid
+from tests.support.books import new_uuid, origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +257,13 @@ def hold_of_a_move_that_was_reverted(cloud: Cloud) -> Injected:
     return Injected(Kind.HOLD_LEFT, moved.uuid)
 
 
-def hold_of_a_move_that_nova_took_over(cloud: Cloud) -> Injected:
-    """The server was moved anew through Placement's API; its first source is held again since."""
+def hold_of_a_move_that_was_abandoned(cloud: Cloud) -> Injected:
+    """A server that was given up on its way holds elsewhere by now, and its first source again."""
     server = cloud.place(0)
     moved = cloud.order(server, 1)
-    cloud.claim(cloud.observe(server, 2), {}, generation=1)
+    release(cloud.services, consumer=server, origin=origin())
+    cloud.step(replace(moved, generation=Generation(2)), MoveEvent.CLEAN_UP)
+    cloud.hold(server, 2)
     cloud.tell(server, 2)
     cloud.hold(moved.uuid, 0, consumer_type="MIGRATION")
     return Injected(Kind.HOLD_LEFT, moved.uuid)
@@ -335,7 +339,7 @@ FAULTS: tuple[Fault, ...] = (
     overdue_and_deleted,
     hold_of_a_move_that_was_confirmed,
     hold_of_a_move_that_was_reverted,
-    hold_of_a_move_that_nova_took_over,
+    hold_of_a_move_that_was_abandoned,
     hold_of_an_observed_move_that_nobody_lists,
     revert_of_an_observed_move_that_nobody_lists,
     credit_of_no_move,
