@@ -247,9 +247,21 @@ WORKLOADS: Final = (
         Workload(
             f"wide-named-{width}", "the same, each device meant", "wide", 1,
             read(f"{fleets.wide_search(width, named=True)}&limit=1000"),
-            alone=True,
+            # Upstream answers this where one candidate in all is possible; it tries them all.
+            alone=width > fleets.WIDTHS[0],
         )
         for width in fleets.WIDTHS
+    ),
+    *(
+        Workload(
+            f"wide-{groups}-on-8", f"{groups} groups on 8 devices, limit=1000", "wide", 1,
+            read(f"{fleets.wide_search(8, groups=groups)}&limit=1000"),
+        )
+        for groups in (4, 5)
+    ),
+    Workload(
+        "wide-33-on-32", "33 groups on 32 devices: none", "wide", 1,
+        read(f"{fleets.wide_search(32, groups=33)}&limit=1000"), alone=True,
     ),
     Workload(
         "wide-9-on-8", "9 groups on 8 devices: none", "wide", 1,
