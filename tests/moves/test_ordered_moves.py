@@ -124,6 +124,19 @@ def test_a_pool_that_has_shrunk_below_its_usage_lets_moves_through(
     assert fleet.held_by(instance) == fleet.on(0)
 
 
+def test_a_move_that_has_grown_on_a_pool_keeps_as_much_of_it_elsewhere(fleet: Fleet) -> None:
+    """Though the pool is over-full by now: what the move takes of it stays level."""
+    instance = fleet.boot()
+    fleet.boot(2, disk=10)
+    made = fleet.open(fleet.order(instance, kind=MoveKind.RESIZE, VCPU=2, DISK_GB=40))
+    fleet.stock(fleet.pool, "DISK_GB", Inventory(30))
+    made = fleet.reschedule(made)
+    assert made.move.state is MoveState.CLAIMED
+    assert fleet.used(fleet.pool) == 50
+    assert fleet.step(made, REVERT).move.state is MoveState.REVERTED
+    assert fleet.used(fleet.pool) == 30
+
+
 def test_a_source_that_has_shrunk_below_its_usage_takes_back(fleet: Fleet) -> None:
     instance = fleet.boot(cpus=4)
     made = fleet.open(fleet.order(instance))

@@ -1,6 +1,7 @@
 """The retry loop: what is tried again, what is not, and what a lost database does."""
 
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
@@ -9,8 +10,9 @@ import pytest
 from moorage.domain.refusals import Refusal, StoreUnavailable, UnknownProvider
 from moorage.operations.services import Services
 from moorage.store.dialects import StaleView, Trouble
-from moorage.store.sql import Load, Write, query
+from moorage.store.sql import Insert, Load, Write, query
 from moorage.store.store import Store
+from moorage.store.tables import moorage_leaders
 from moorage.store.transaction import Patience, Transaction
 from moorage.telemetry.redact import error_told
 from tests.support.books import now, open_services
@@ -19,6 +21,7 @@ from tests.support.databases import DatabaseKind
 COUNT_SQL = "SELECT COUNT(*) AS number FROM projects"
 COUNT = query(COUNT_SQL)
 LOAD_COUNT = Load(COUNT_SQL)
+INSERT = Insert(moorage_leaders, ("name", "holder", "beat"))
 ADD = Write("INSERT INTO projects (external_id, created_at) VALUES (:name, :at)")
 
 
@@ -199,6 +202,27 @@ class TestLostConnections:
         with pytest.raises(StoreUnavailable):
             lossy.store.run(attempt)
         assert len(runs) == 1
+
+
+def test_a_lost_connection_keeps_no_lock_though_its_error_is_kept(tmp_path: object) -> None:
+    """The claim queue hands errors on, and with them all that they refer to."""
+    services = open_services(f"sqlite:///{tmp_path}/books.db")
+    lost = sqlite3.OperationalError("disk I/O error")
+    lost.sqlite_errorname = "SQLITE_IOERR"
+    kept: list[Transaction] = []
+
+    def attempt(tx: Transaction) -> None:
+        kept.append(tx)
+        tx.insert(INSERT, [{"name": "job", "holder": "process", "beat": 1}])
+        tx.send()
+        raise lost
+
+    with pytest.raises(StoreUnavailable):
+        services.store.run(attempt)
+    assert kept
+    with contextlib.closing(sqlite3.connect(f"{tmp_path}/books.db", timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+    services.store.close()
 
 
 def test_a_server_that_is_away_is_told_as_such() -> None:

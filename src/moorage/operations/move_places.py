@@ -53,8 +53,8 @@ def same_resources(held: Resources) -> CandidatesRequest:
 def seen_by_mover(snapshot: Snapshot, *, mover: Resources, hold: Resources) -> Snapshot:
     """The snapshot in which that is free what a move could claim instead of what it has.
 
-    What the mover holds it gives up. What its hold has on a sharing provider is the mover's too:
-    so much of it fits in any case, even where there is less than is in use.
+    What the mover holds it gives up. What its hold has on a sharing provider is the mover's too.
+    As much as it has there by either fits in any case, even where there is less than is in use.
     """
     sharing = set(snapshot.sharing.tolist())
     rows = []
@@ -70,8 +70,8 @@ def seen_by_mover(snapshot: Snapshot, *, mover: Resources, hold: Resources) -> S
             claimed = mover.get(uuid, {}).get(name, 0)
             kept = hold.get(uuid, {}).get(name, 0) if position in sharing else 0
             left = used - max(claimed, kept)
-            if kept:
-                left = min(left, capacity - kept)
+            if position in sharing:
+                left = min(left, capacity - max(claimed, kept))
             rows.append(UsageRow(int(snapshot.ids[position]), snapshot.class_ids[name], left))
     return snapshot.with_usages(rows)
 

@@ -1,7 +1,8 @@
 """SQLite: embedded, one writer at a time, several readers beside it (write-ahead log)."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
 import msgspec
@@ -49,6 +50,7 @@ class SQLite:
             # A transaction that begins as a reader and writes later cannot wait for the write
             # lock (it would have to fail), so writers take the lock at once.
             event.listen(engine, "begin", _begin_immediate)
+            event.listen(engine, "invalidate", _let_go)
 
     def open_session(self, connection: Any) -> Session:
         return SQLiteSession(connection)
@@ -120,3 +122,10 @@ def _tell_connection(connection: Any, _record: Any) -> None:
 
 def _begin_immediate(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _let_go(connection: Any, _record: Any, _error: Any) -> None:
+    # A cursor that somebody still refers to, a kept exception for one, keeps a closed connection
+    # open, and with it the write lock that all others wait for.
+    with suppress(sqlite3.Error):
+        connection.rollback()
