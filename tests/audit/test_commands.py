@@ -17,7 +17,14 @@ from moorage.cli.instances_file import InstancesInvalid, read_instances
 from moorage.cli.main import app
 from moorage.domain.findings import Kind
 from tests.audit.cloud import FLAVOR, Cloud
-from tests.audit.faults import leftovers_of_an_evacuation, orphan, total_too_high
+from tests.audit.faults import (
+    credit_of_no_move,
+    leftovers_of_an_evacuation,
+    orphan,
+    overdue_and_never_started,
+    overdue_and_started,
+    total_too_high,
+)
 from tests.frame.test_command_line import ENVIRONMENT
 from tests.support.books import new_uuid, now
 
@@ -201,3 +208,25 @@ def test_what_is_wrong_with_a_file_is_told_in_one_line(sqlite_url: str, tmp_path
     assert outcome.returncode == 1
     assert outcome.stderr.startswith("moorage: line 1: ")
     assert outcome.stderr.count("\n") == 1
+
+
+def test_a_named_finding_without_a_remedy_is_told_why(
+    cloud: Cloud, run: Callable[..., Result]
+) -> None:
+    uuid = overdue_and_started(cloud).subject
+    refused = run("heal", f"move-overdue/{uuid}", "--yes")
+    assert refused.exit_code == REFUSED
+    assert "somebody has started it" in refused.output
+    gone = run("heal", f"move-overdue/{new_uuid()}", "--yes")
+    assert (gone.exit_code, gone.output.strip()) == (0, "nothing that can be healed")
+
+
+def test_a_move_and_a_credit_are_told_before_they_are_healed(
+    cloud: Cloud, run: Callable[..., Result]
+) -> None:
+    move, credit = overdue_and_never_started(cloud).subject, credit_of_no_move(cloud).subject
+    told = run("audit", "--details").output
+    assert f"- move {move} claimed\n  + move {move} reverted" in told
+    assert f"- credit {credit} {cloud.pools[0]} DISK_GB 5" in told
+    assert run("heal", "--kind", "move-overdue", "--kind", "credit-wrong", "--yes").exit_code == 0
+    assert cloud.audit().findings == ()

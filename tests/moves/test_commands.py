@@ -65,6 +65,18 @@ def test_moves_are_listed_by_what_they_are(fleet: Fleet, run: Run) -> None:
     assert uuids(run("list", "--json", "--marker", still.move.uuid)) == [resized.move.uuid]
 
 
+def test_uuids_are_whole_on_a_narrow_screen(fleet: Fleet, tmp_path: Path) -> None:
+    made = fleet.open(fleet.order(fleet.boot(), kind=MoveKind.LIVE_MIGRATE, deadline_s=60))
+    environment = {
+        "OS_PLACEMENT_DATABASE__CONNECTION": f"sqlite:///{tmp_path}/books.db",
+        "COLUMNS": "80",
+    }
+    listed = CliRunner().invoke(app, ["moves", "list"], env=environment)
+    assert made.move.uuid in listed.output
+    assert made.move.consumer in listed.output
+    assert "live-migrate" in listed.output
+
+
 def test_a_move_past_its_deadline_is_marked(fleet: Fleet, services: Services, run: Run) -> None:
     made = fleet.open(fleet.order(fleet.boot(), deadline_s=3_600))
     assert "overdue" not in run("list").output

@@ -99,6 +99,20 @@ def test_a_step_that_is_sent_again_is_answered_as_the_first_time(cloud: Cloud) -
     assert (error["generation"], error["state"]) == (2, "started")
 
 
+def test_a_step_that_cannot_be_made_is_told_which_can(cloud: Cloud) -> None:
+    cloud.pool(disk=20)
+    source = cloud.host(pooled=True)
+    cloud.host(pooled=True)
+    move = order(cloud, boot(cloud, source)).json["move"]
+    early = step(cloud, move, "confirm")
+    assert (early.status, early.code) == (409, "moorage.step_impossible")
+    assert early.json["errors"][0]["possible"] == ["start", "revert", "reschedule"]
+    assert "Possible: start, revert, reschedule." in early.detail
+    over = step(cloud, step(cloud, move, "revert").json["move"], "start")
+    assert over.json["errors"][0]["possible"] == []
+    assert "is reverted: no step start from there. Possible: none." in over.detail
+
+
 def test_a_reschedule_goes_on_to_the_alternate_and_then_back(cloud: Cloud) -> None:
     cloud.pool(disk=20)
     hosts = [cloud.host(pooled=True) for _ in range(3)]

@@ -177,7 +177,9 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
     refusals.MoveGenerationConflict: Answer(
         409, "Move {uuid} is at generation {generation} ({state}), not at {given}."
     ),
-    refusals.StepImpossible: Answer(409, "Move {uuid} is {state}: no step {step} from there."),
+    refusals.StepImpossible: Answer(
+        409, "Move {uuid} is {state}: no step {step} from there. Possible: {possible}."
+    ),
     refusals.SourceGone: Answer(
         409, "A provider or an inventory is gone that move {uuid} would go back to."
     ),
@@ -314,6 +316,8 @@ def _words(refusal: refusals.Refusal) -> dict[str, object]:
         for name, value in zip(names, refusal.facts(), strict=True)
     }
     match refusal:
+        case refusals.StepImpossible(possible=()):
+            words["possible"] = "none"
         case refusals.ConsumerGenerationConflict(expected=expected):
             words["expected_or_null"] = "null" if expected is None else expected
         case refusals.InventoryCapacityInvalid(reserved_may_be_total=may_be_total):

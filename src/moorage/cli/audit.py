@@ -33,6 +33,8 @@ FOUND: Final = 3
 REFUSED: Final = 4
 """Exit code of a heal or an undo that was refused, in whole or in part."""
 
+_NO_REMEDY: Final = "no remedy that is sure to be right"
+
 _STYLES: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTICE: "dim"}
 
 InstancesOption = Annotated[
@@ -148,14 +150,25 @@ def heal(
         found = [one for one in report.findings if wanted.wants(one) and one.remedy is not None]
         say = Console(highlight=False, soft_wrap=True)
         if not found:
-            say.print("nothing that can be healed")
-            return
+            sys.exit(_say_why_not(say, report, finding))
         for one in found:
             _show_remedy(say, one)
         if not yes and not typer.confirm(f"Heal {len(found)}?"):
             return
         refused = sum(not _heal_one(services, report, one, age_guard_s) for one in found)
     sys.exit(REFUSED if refused else 0)
+
+
+def _say_why_not(say: Console, report: AuditReport, key: str | None) -> int:
+    """Tell what keeps a finding that was named from being healed; returns the exit code."""
+    named = next((one for one in report.findings if one.key == key), None)
+    if named is None:
+        say.print("nothing that can be healed")
+        return 0
+    evidence = named.evidence
+    reason = evidence.get("no_remedy_because") or evidence.get("unknown_because") or _NO_REMEDY
+    say.print(f"not healed: {key}: {reason}", markup=False)
+    return REFUSED
 
 
 def _heal_one(
@@ -222,8 +235,9 @@ def _show(report: AuditReport, found: Sequence[Finding], *, details: bool) -> No
             )
         say.print(table)
     if details:
+        whole = Console(highlight=False, soft_wrap=True)
         for finding in found:
-            _show_remedy(say, finding)
+            _show_remedy(whole, finding)
     told = {name: report.count(name) for name in Confidence}
     say.print(
         f"{report.providers} providers, {report.consumers} consumers,"
@@ -240,7 +254,7 @@ def _show_remedy(say: Console, finding: Finding) -> None:
         if value is not None:
             say.print(f"  {name}: {_text(value)}", markup=False, style="dim")
     if finding.remedy is None:
-        say.print("  no remedy that is sure to be right", style="dim")
+        say.print(f"  {_NO_REMEDY}", style="dim")
         return
     for line in diff_lines(finding.diff):
         say.print(f"  {line}", markup=False, style="red" if line.startswith("-") else "green")
@@ -281,7 +295,9 @@ def _text(value: Any) -> str:
 
 
 def _list_heals(say: Console, services: Services, most: int) -> None:
-    table = Table("number", "at", "finding", "undone at")
+    table = Table("number", "at")
+    table.add_column("finding", overflow="fold")
+    table.add_column("undone at")
     for kept in list_undos(services, most=most):
         undone_at = "" if kept.undone_at is None else f"{kept.undone_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(

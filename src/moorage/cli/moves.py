@@ -92,19 +92,16 @@ def _is_late(move: MoveRecord, at: datetime) -> bool:
 
 def _table(moves: Sequence[Move], late: Collection[str]) -> Table:
     table = Table()
-    # Whole on a narrow screen too: these are what other commands take.
-    table.add_column("move", overflow="fold")
-    table.add_column("consumer", overflow="fold")
-    for name in ("kind", "state", "began", "deadline"):
+    # On a screen of 80 characters too the uuids are whole: other commands take them.
+    table.add_column("move, and its consumer", no_wrap=True)
+    for name in ("kind", "state", "deadline"):
         table.add_column(name)
     for move in moves:
-        reason = "" if move.outcome is None else f" ({move.outcome.reason})"
+        reason = "" if move.outcome is None else f"\n({move.outcome.reason})"
         table.add_row(
-            move.uuid,
-            move.consumer,
+            f"{move.uuid}\n{move.consumer}",
             move.kind,
             move.state + reason,
-            _short(move.created_at),
             f"{_short(move.deadline)}{' overdue' if move.uuid in late else ''}",
         )
     return table

@@ -171,6 +171,20 @@ def find_transition(before: MoveState, event: MoveEvent) -> Transition | None:
     return _ROWS.get((before, event))
 
 
+CLIENT_STEPS: Final = (
+    MoveEvent.START,
+    MoveEvent.CONFIRM,
+    MoveEvent.REVERT,
+    MoveEvent.RESCHEDULE,
+)
+"""The steps that a client makes; all others are the service's own."""
+
+
+def steps_from(state: MoveState) -> tuple[MoveEvent, ...]:
+    """The steps that a client can make in a state."""
+    return tuple(step for step in CLIENT_STEPS if (state, step) in _ROWS)
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """One move as decisions see it.

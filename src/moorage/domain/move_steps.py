@@ -35,6 +35,7 @@ from moorage.domain.move import (
     MoveKind,
     find_transition,
     state_after,
+    steps_from,
 )
 from moorage.domain.refusals import (
     ConsumerHolds,
@@ -222,7 +223,8 @@ def check_step(move: Move, step: MoveEvent, generation: Generation) -> None:
             move.uuid, move.state.value, generation=move.generation, given=generation
         )
     if find_transition(move.state, step) is None:
-        raise StepImpossible(move.uuid, step.value, move.state.value)
+        possible = tuple(event.value for event in steps_from(move.state))
+        raise StepImpossible(move.uuid, step.value, move.state.value, possible)
 
 
 def decide_step(

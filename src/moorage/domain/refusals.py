@@ -326,11 +326,12 @@ class MoveGenerationConflict(Refusal):
 
 @dataclass(slots=True, eq=False)
 class StepImpossible(Refusal):
-    """A step that the move's state does not allow."""
+    """A step that the move's state does not allow; ``possible`` are those that it does."""
 
     uuid: str
     step: str
     state: str
+    possible: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

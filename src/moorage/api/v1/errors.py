@@ -42,7 +42,7 @@ FACTS: Final[Mapping[type[Refusal], tuple[str, ...]]] = {
     ConsumerHolds: ("consumer", "generation"),
     ConsumerInMove: ("consumer", "move"),
     MoveGenerationConflict: ("generation", "state"),
-    StepImpossible: ("step", "state"),
+    StepImpossible: ("step", "state", "possible"),
 }
 """The fields of a refusal that the error document has as they are, beside the words."""
 
