@@ -230,3 +230,17 @@ def test_a_move_and_a_credit_are_told_before_they_are_healed(
     assert f"- credit {credit} {cloud.pools[0]} DISK_GB 5" in told
     assert run("heal", "--kind", "move-overdue", "--kind", "credit-wrong", "--yes").exit_code == 0
     assert cloud.audit().findings == ()
+
+
+def test_books_that_nobody_has_served_are_not_called_right(tmp_path: Path) -> None:
+    (tmp_path / "placement.conf").write_text(f"[moorage]\nstate_dir = {tmp_path}/state\n")
+    outcome = subprocess.run(
+        [sys.executable, "-m", "moorage", "audit"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT | {"OS_PLACEMENT_CONFIG_DIR": str(tmp_path)},
+    )
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("moorage: nothing has been served from ")
+    assert not (tmp_path / "state").exists()

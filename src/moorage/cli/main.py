@@ -64,11 +64,12 @@ def main() -> None:
 
 def _told(error: Exception) -> str:
     """Our own words about what an operator can mend; of anything else its type and place."""
-    from moorage.cli.instances_file import InstancesInvalid  # noqa: PLC0415 - slow to import
+    from moorage.cli.books import BooksAbsent  # noqa: PLC0415 - slow to import
+    from moorage.cli.instances_file import InstancesInvalid  # noqa: PLC0415
     from moorage.cli.nova import NovaUnavailable  # noqa: PLC0415
     from moorage.serve import OPERATOR_ERRORS  # noqa: PLC0415
 
-    if isinstance(error, (*OPERATOR_ERRORS, InstancesInvalid, NovaUnavailable)):
+    if isinstance(error, (*OPERATOR_ERRORS, BooksAbsent, InstancesInvalid, NovaUnavailable)):
         return str(error)
     facts = error_told(error)
     causes = "".join(f", from {cause}" for cause in facts.get("causes", ()))
