@@ -37,10 +37,43 @@ def services(tmp_path: Path) -> Iterator[Services]:
     found.store.close()
 
 
+class Held(Store):
+    """Holds its first transaction up until others wait behind it."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(
+            writer=store.writer,
+            reader=store.reader,
+            dialect=store.dialect,
+            patience=store._patience,
+        )
+        self.runs = 0
+        self.begun = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def run(self, attempt: Callable[[Transaction], T]) -> T:
+        self.runs += 1
+        if self.runs == 1:
+            self.begun.set()
+            self.may_go_on.wait()
+        return super().run(attempt)
+
+
+class LosesCommits(Held):
+    """Commits all but the first, and then does not hear so from the database."""
+
+    def run(self, attempt: Callable[[Transaction], T]) -> T:
+        outcome = super().run(attempt)
+        if self.runs > 1:
+            raise StoreUnavailable(retry_after_s=1)
+        return outcome
+
+
 def submit_together(
-    queue: ClaimQueue, claims: Sequence[ConsumerClaim]
+    store: Held, first: ConsumerClaim, claims: Sequence[ConsumerClaim]
 ) -> dict[str, BaseException | None]:
-    """Submit each claim from a thread of its own, so that one leader takes all of them."""
+    """Submit claims that gather while the first is written, so that they make one batch."""
+    queue = ClaimQueue(store, ABSENTEE)
     outcomes: dict[str, BaseException | None] = {}
 
     def submit(claim: ConsumerClaim) -> None:
@@ -50,39 +83,28 @@ def submit_together(
         except Exception as error:
             outcomes[claim.consumer] = error
 
-    threads = [threading.Thread(target=submit, args=(claim,)) for claim in claims]
-    with queue._lead:
-        for thread in threads:
-            thread.start()
-        while len(queue._waiting) < len(claims):
-            time.sleep(0.001)
+    threads = [threading.Thread(target=submit, args=(claim,)) for claim in (first, *claims)]
+    threads[0].start()
+    store.begun.wait()
+    for thread in threads[1:]:
+        thread.start()
+    while len(queue) < len(claims):
+        time.sleep(0.001)
+    store.may_go_on.set()
     for thread in threads:
         thread.join()
+    assert outcomes.pop(first.consumer) is None
     return outcomes
-
-
-class LosesCommits(Store):
-    """Commits, and then does not hear so from the database."""
-
-    runs = 0
-
-    def run(self, attempt: Callable[[Transaction], T]) -> T:
-        self.runs += 1
-        super().run(attempt)
-        raise StoreUnavailable(retry_after_s=1)
 
 
 def test_what_may_have_been_written_is_not_written_again(services: Services) -> None:
     host = add_host(services, {"VCPU": Inventory(8)})
-    store = services.store
-    lossy = LosesCommits(
-        writer=store.writer, reader=store.reader, dialect=store.dialect, patience=store._patience
-    )
+    store = LosesCommits(services.store)
     # Before 1.28 nobody states a generation, so that a second time would do.
-    claims = [claim_for(new_uuid(), {host: {"VCPU": 1}}, checks=False) for _ in range(3)]
-    outcomes = submit_together(ClaimQueue(lossy, ABSENTEE), claims)
+    first, *claims = (claim_for(new_uuid(), {host: {"VCPU": 1}}, checks=False) for _ in range(4))
+    outcomes = submit_together(store, first, claims)
     assert [type(outcome) for outcome in outcomes.values()] == [StoreUnavailable] * 3
-    assert lossy.runs == 1
+    assert store.runs == 2
     for claim in claims:
         held = show_allocations(services, claim.consumer)
         assert held is not None
@@ -90,10 +112,10 @@ def test_what_may_have_been_written_is_not_written_again(services: Services) -> 
 
 
 def test_a_fault_of_one_request_is_not_its_neighbours(services: Services) -> None:
-    host = add_host(services, {"VCPU": Inventory(8)})
-    good, full = (claim_for(new_uuid(), {host: {"VCPU": number}}) for number in (7, 9))
+    host = add_host(services, {"VCPU": Inventory(9)})
+    first, good, full = (claim_for(new_uuid(), {host: {"VCPU": number}}) for number in (1, 7, 9))
     broken = replace(claim_for(new_uuid(), {host: {"VCPU": 1}}), project_id="\ud800")
-    outcomes = submit_together(services.claims, [good, broken, full])
+    outcomes = submit_together(Held(services.store), first, [good, broken, full])
     assert outcomes[good.consumer] is None
     assert isinstance(outcomes[full.consumer], CapacityExceeded)
     assert isinstance(outcomes[broken.consumer], UnicodeEncodeError)

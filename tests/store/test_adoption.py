@@ -112,6 +112,25 @@ def test_what_a_sites_tables_take_for_the_same_is_the_same_in_any_spelling(
     assert find_faults(open_services(url)) == []
 
 
+@pytest.mark.mariadb
+def test_a_text_that_the_sites_tables_cannot_hold_is_refused(
+    fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    url = fresh_database(DatabaseKind.MARIADB)
+    store = Store.open(url)
+    with store.writer.begin() as connection:
+        connection.execute(text("ALTER DATABASE CHARACTER SET utf8mb3"))
+    populate(client(Subject.PEER, url, tmp_path))
+    ours = client(Subject.MOORAGE, url, tmp_path)
+    named = ours.post("/resource_providers", {"name": "rocket \U0001f680"})
+    owned = ours.put(f"/allocations/{OTHER}", body(1, None) | {"project_id": "\U0001f680"})
+    for refused in (named, owned):
+        assert refused.status == 400
+        assert "cannot store" in refused.detail
+    assert ours.get("/usages?project_id=%F0%9F%9A%80").status in (200, 400)
+    assert find_faults(open_services(url)) == []
+
+
 def test_totals_are_counted_anew_after_another_service_wrote(
     fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
 ) -> None:

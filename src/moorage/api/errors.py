@@ -186,6 +186,9 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
     refusals.DestinationGone: Answer(
         409, "A provider or an inventory is gone that move {uuid} has as its destination."
     ),
+    refusals.TextNotStorable: Answer(
+        400, "The database of this site cannot store a character of a name or an id."
+    ),
     refusals.LimitExceeded: Answer(
         400, "The request exceeds the limit {limit}: {given} given, at most {maximum} allowed."
     ),

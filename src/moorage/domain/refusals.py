@@ -364,6 +364,11 @@ class SearchTooHard(Refusal):
     steps_max: int
 
 
+@dataclass(slots=True, eq=False)
+class TextNotStorable(Refusal):
+    """The site's database cannot hold a character of a name or an id."""
+
+
 class StoreUnavailable(Exception):
     """The database cannot be used now; nothing was changed, and the request may be sent again."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 from sqlalchemy import Connection, Engine, PoolProxiedConnection
 from sqlalchemy import exc as sqlalchemy_errors
 
-from moorage.domain.refusals import StoreUnavailable
+from moorage.domain.refusals import StoreUnavailable, TextNotStorable
 from moorage.store.dialects import (
     Command,
     Dialect,
@@ -144,7 +144,7 @@ def run_transaction(
     """Run ``attempt`` in a transaction and commit it, from the beginning as often as it takes.
 
     Raises:
-        Refusal: what the attempt raised; everything was rolled back.
+        Refusal: what the attempt raised, or TextNotStorable; everything was rolled back.
         StoreUnavailable: the database does not answer, is full, or the budget is spent; or the
             connection broke during COMMIT, when only a new look can tell whether it took.
     """
@@ -164,6 +164,8 @@ def run_transaction(
             trouble, met = error.trouble, error
             if trouble is Trouble.FAULT:
                 raise error.error from None
+            if trouble is Trouble.UNFIT:
+                raise TextNotStorable from error
             if trouble is Trouble.FULL:
                 metrics.store_trouble(trouble.name)
                 raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
@@ -262,6 +264,7 @@ def run_read(engine: Engine, dialect: Dialect, read: Callable[[Connection], T]) 
 
     Raises:
         StoreUnavailable: the database does not answer.
+        TextNotStorable: it cannot read a text that it is asked about.
     """
     losses = 0
     while True:
@@ -274,6 +277,8 @@ def run_read(engine: Engine, dialect: Dialect, read: Callable[[Connection], T]) 
             trouble = trouble_of(dialect, error)
             if trouble is Trouble.FAULT:
                 raise
+            if trouble is Trouble.UNFIT:
+                raise TextNotStorable from error
             metrics.store_trouble(trouble.name)
             losses += 1
             if losses >= LOST_ATTEMPTS_MAX:

@@ -22,6 +22,7 @@ class Trouble(Enum):
     CONFLICT = "another transaction won; the same work may succeed if it starts anew"
     LOST = "the connection is gone, or the server refuses work for now"
     FULL = "the server cannot store more"
+    UNFIT = "a text has characters that the tables cannot hold"
     FAULT = "an error of ours"
 
 

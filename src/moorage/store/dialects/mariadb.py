@@ -50,6 +50,11 @@ _LOST: Final = frozenset(
     )
 )
 _FULL: Final = frozenset((1021, 1114, 3, 28))
+_UNFIT: Final = 1366
+"""Incorrect string value: one beyond the first plane of Unicode, where the tables are utf8mb3."""
+
+_INCOMPARABLE: Final = 1267
+"""Illegal mix of collations: such a value is compared to a column, or (our fault) two columns."""
 
 
 MIGRATION_LOCK: Final = "moorage_migration"
@@ -157,6 +162,8 @@ class MariaDB:
             return Trouble.CONFLICT
         if code in _FULL:
             return Trouble.FULL
+        if code == _UNFIT or (code == _INCOMPARABLE and "COERCIBLE" in str(arguments[1])):
+            return Trouble.UNFIT
         if code in _LOST or lost:
             return Trouble.LOST
         return Trouble.FAULT

@@ -136,6 +136,8 @@ class PostgreSQL:
             return Trouble.CONFLICT
         if state.startswith("53"):  # insufficient resources: disk, memory, connections
             return Trouble.LOST if state == "53300" else Trouble.FULL
+        if state in ("22021", "22P05"):  # not in the encoding of the database
+            return Trouble.UNFIT
         if lost or isinstance(error, psycopg.InterfaceError):
             return Trouble.LOST
         unnamed = not state and type(error) is psycopg.OperationalError
