@@ -10,7 +10,8 @@ left to PyMySQL.
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from pymysql import err
@@ -47,6 +48,14 @@ _TEXTS: Final = frozenset(
         FIELD_TYPE.VARCHAR,
     )
 )
+_LITERALS: Final[Mapping[type, Callable[[Any], str]]] = {
+    int: repr,
+    bool: repr,
+    float: repr,
+    type(None): lambda _: "NULL",
+    datetime: lambda moment: f"'{moment}'",
+}
+"""How values are written that need no quoting."""
 
 
 class _Columns(NamedTuple):
@@ -79,13 +88,10 @@ class Wire:
 
     def literal(self, value: Any) -> str:
         """A value as it stands in a statement."""
-        kind = type(value)
-        if kind is not str:
-            if value is None:
-                return "NULL"
-            if kind is int or kind is float or isinstance(value, int | float):
-                return repr(value)
-            value = str(value)
+        plain = _LITERALS.get(type(value))
+        if plain is not None:
+            return plain(value)
+        value = str(value)
         if _NEEDS_QUOTING.search(value):
             quoted: str = self._connection.escape(value)
             return quoted
@@ -114,9 +120,6 @@ class Wire:
         packet = self._packet()
         kind = packet[0]
         if kind == _OK:
-            _, place = _number(packet, 1)
-            _, place = _number(packet, place)
-            self._note_status(packet, place)
             return ()
         if kind == _LOCAL_FILE:
             raise RuntimeError("the server asks for a file, which no statement of ours does")
@@ -136,7 +139,6 @@ class Wire:
         while True:
             packet = self._packet()
             if packet[0] == _EOF and len(packet) < _EOF_BYTES_MAX:
-                self._note_status(packet, 3)
                 return rows
             row: list[Any] = []
             place = 0
@@ -197,10 +199,12 @@ class Wire:
     def _find_packet(self) -> tuple[int, int]:
         """Where the next packet begins and ends in what has arrived, which it waits for."""
         start = self._place + 4
-        self._await(start)
         arrived = self._arrived
+        if len(arrived) < start:
+            self._await(start)
         end = start + (arrived[start - 4] | arrived[start - 3] << 8 | arrived[start - 2] << 16)
-        self._await(end)
+        if len(arrived) < end:
+            self._await(end)
         self._place = end
         return start, end
 
@@ -218,9 +222,6 @@ class Wire:
         self._connection._force_close()
         error: Exception = err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection ({reason})")
         return error
-
-    def _note_status(self, packet: bytes, place: int) -> None:
-        (self._connection.server_status,) = struct.unpack_from("<H", packet, place)
 
 
 def _number(packet: bytes, place: int) -> tuple[int, int]:
