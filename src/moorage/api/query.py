@@ -56,6 +56,7 @@ def remembered(read: Reader) -> Reader:
     return cast(Reader, read_or_recall)
 
 
+@remembered
 def parse_query(text: str) -> Query:
     """Read a query string (as WSGI gives it: bytes in latin-1 clothing).
 

@@ -18,6 +18,10 @@ from moorage.telemetry.log import SERVER_LOG, configure_log, write_event
 from moorage.telemetry.metrics import MULTIPROCESS_DIRECTORY
 
 DEFAULT_PORT: Final = 8778
+DEFAULT_THREADS: Final = 32
+"""Claims that wait for a batch keep a thread each: fewer threads make smaller batches, which cost
+more a claim, and readers wait behind writers for a thread."""
+
 STOP_S_MAX: Final = 20
 """How long a worker may take to answer what it has accepted, once it is told to stop."""
 
@@ -35,7 +39,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     threads: Annotated[
         int, typer.Option(min=1, help="Requests that one process works on at a time.")
-    ] = 8,
+    ] = DEFAULT_THREADS,
 ) -> None:
     """Serve the API until told to stop (SIGTERM or Ctrl-C); requests in work are finished."""
     # Imported here: the rest of the command line need not wait for the whole service.

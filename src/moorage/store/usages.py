@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -134,11 +135,15 @@ def read_usage_changes(
     numbers = ",".join(map(str, gaps))
     late = f" OR j.id IN ({numbers})" if numbers else ""
     for limit in (min(FEW_NEWS_MAX, most), most):
-        sql = _LEAN_CHANGES.format(late=late, most=limit)
-        found = store.read_lean(sql, (mark,), is_frequent=not gaps)
+        found = store.read_lean(_lean_changes(late, limit), (mark,), is_frequent=not gaps)
         if len(found) < limit:
             break
     return list(_changes(found))
+
+
+@lru_cache(maxsize=32)
+def _lean_changes(late: str, most: int) -> str:
+    return _LEAN_CHANGES.format(late=late, most=most)
 
 
 def read_usage_picture(

@@ -1,11 +1,11 @@
 """Usages: what is held on a provider, and by a project."""
 
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from moorage.api.call import Call, Reply, reply_json
 from moorage.api.microversions.contract import Contract
-from moorage.api.query import QueryJudge
+from moorage.api.query import QueryJudge, parse_query, remembered
 from moorage.api.wire import CONSUMER_TYPE, NAME_PATTERN, OWNER_ID, an_object
 from moorage.operations.show_usages import show_usages
 from moorage.operations.sum_usages import sum_usages
@@ -22,6 +22,28 @@ def usage_query_judge(contract: Contract) -> QueryJudge:
     )
 
 
+class ConsumersAsked(NamedTuple):
+    """Whose usages are asked for."""
+
+    project_id: str
+    user_id: str | None
+    consumer_type: str | None
+
+
+@remembered
+def read_consumers_asked(query_text: str, contract: Contract) -> ConsumersAsked:
+    """What a query says.
+
+    Raises:
+        Problem: it says what the contract does not know, or not in the way it should.
+    """
+    query = parse_query(query_text)
+    usage_query_judge(contract).check(query)
+    return ConsumersAsked(
+        dict(query.pairs)["project_id"], query.last("user_id"), query.last("consumer_type")
+    )
+
+
 def handle_show_usages(call: Call) -> Reply:
     """What is held on a provider, by resource class."""
     generation, used = show_usages(call.services, call.path["uuid"])
@@ -31,16 +53,14 @@ def handle_show_usages(call: Call) -> Reply:
 
 def handle_sum_usages(call: Call) -> Reply:
     """What a project holds, or one user in it, by resource class (and type of consumer)."""
-    query = call.query()
-    usage_query_judge(call.contract).check(query)
-    project_id, user_id = dict(query.pairs)["project_id"], query.last("user_id")
+    project_id, user_id, consumer_type = read_consumers_asked(call.query_text, call.contract)
     usages: dict[str, Any]
     if call.contract.types_consumers:
         groups = sum_usages_by_type(
             call.services,
             project_id=project_id,
             user_id=user_id,
-            consumer_type=query.last("consumer_type"),
+            consumer_type=consumer_type,
         )
         usages = {
             group.consumer_type: {**group.used, "consumer_count": group.consumer_count}
