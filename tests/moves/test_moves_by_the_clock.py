@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moorage.domain.move import MoveEvent, MoveState
+from moorage.domain.move import MoveEvent, MoveRules, MoveState
 from moorage.domain.move_record import MoveRecord, Reason
 from moorage.operations.open_move import MoveMade
 from moorage.operations.release import release
@@ -156,6 +156,20 @@ def test_the_hold_of_a_deleted_consumer_is_cleaned_up(fleet: Fleet) -> None:
     assert over.outcome.reason is Reason.CONSUMER_DELETED
     assert fleet.held_by(made.move.uuid) == {}
     assert [fleet.used(one) for one in (*fleet.hosts, fleet.pool)] == [0, 0, 0, 0]
+
+
+def test_where_moves_are_not_observed_a_consumer_that_is_given_away_counts_as_deleted(
+    fleet: Fleet,
+) -> None:
+    made = open_for_a_minute(fleet)
+    fleet.services.claims.moves = MoveRules(observe=False)
+    taker = "5e1d0000-0000-4000-8000-000000000002"
+    gives = claim_for(made.move.consumer, {}, generation=2)
+    hold(fleet.services, gives, claim_for(taker, fleet.on(1)))
+    assert clean_up_moves(fleet.services, origin()) == 1
+    assert now(fleet, made).state is MoveState.ABANDONED
+    assert fleet.held_by(made.move.uuid) == {}
+    assert fleet.held_by(taker) == fleet.on(1)
 
 
 def test_the_hold_of_a_move_that_is_observed_is_nobody_elses(fleet: Fleet) -> None:

@@ -403,6 +403,14 @@ def test_a_consumer_that_is_swapped_again_leaves_a_source_that_has_vanished(flee
     assert show_move(fleet.services, made.move.uuid).state is MoveState.ABANDONED
 
 
+def test_who_holds_of_a_host_that_has_vanished_can_be_emptied(fleet: Fleet) -> None:
+    instance = fleet.boot()
+    erase(fleet.services, fleet.hosts[0])
+    hold(fleet.services, claim_for(instance, {}, generation=1))
+    assert fleet.services.store.read(text("SELECT id FROM allocations")) == []
+    assert fleet.used(fleet.pool) == 0
+
+
 def give(fleet: Fleet, instance: str, taker: str, held: Resources) -> None:
     """One request that gives all that a consumer holds to another."""
     found = show_allocations(fleet.services, instance)
