@@ -13,7 +13,6 @@ from moorage.candidates.answer import Amounts, Form, Run
 from moorage.candidates.columns import IndexArray, Mask
 from moorage.candidates.groups import Plan
 from moorage.candidates.lenders import Lenders
-from moorage.candidates.trees import row_keys
 
 ROWS_MAX: Final = 8_192
 """Candidates that are made at a time."""
@@ -41,7 +40,8 @@ class Assembly:
         self._plan = plan
         self._lenders = lenders
         self._forms: list[tuple[Form, list[int]]] = []
-        self._numbers: dict[bytes, int] = {}
+        self._numbers: dict[tuple[int, ...], int] = {}
+        self._apart = tuple(range(len(plan.slots)))
         self._held: dict[tuple[int, ...], Amounts] = {}
         self._suffixes = list(dict.fromkeys(slot.suffix for slot in plan.slots))
         self._serving = [
@@ -112,7 +112,7 @@ class Assembly:
         chosen = chosen.reshape(len(choices), -1)
         places = (table.ends[which] - len(choices))[:, None] + np.arange(len(choices))
         table.rows[places] = local[:, chosen]
-        table.forms[places] = self._forms_of(chosen)
+        table.forms[places] = [self._form_of(choice) for choice in choices]
 
     def _unseen(self, table: Table) -> Table:
         """The candidates that are no repetition.
@@ -146,15 +146,18 @@ class Assembly:
             form, columns = self._forms[forms[start]]
             yield Run(form, rows[start:end][:, columns])
 
-    def _forms_of(self, choices: IndexArray) -> list[int]:
-        """For each row of choices the number of the form that its candidates have."""
-        patterns = first_slots(choices)
-        keys = row_keys(patterns)
-        for key, at in dict(zip(keys, range(len(keys)), strict=True)).items():
-            if key not in self._numbers:
-                self._numbers[key] = len(self._forms)
-                self._forms.append(self._make_form(patterns[at].tolist()))
-        return list(map(self._numbers.__getitem__, keys))
+    def _form_of(self, choice: Local) -> int:
+        """The number of the form that the candidates of a choice have."""
+        pattern = self._apart
+        if len(set(choice)) < len(choice):
+            # Each slot with the first one that has the same provider.
+            firsts: dict[int, int] = {}
+            pattern = tuple([firsts.setdefault(p, slot) for slot, p in enumerate(choice)])
+        number = self._numbers.get(pattern)
+        if number is None:
+            number = self._numbers[pattern] = len(self._forms)
+            self._forms.append(self._make_form(pattern))
+        return number
 
     def _make_form(self, pattern: Sequence[int]) -> tuple[Form, list[int]]:
         """The form where each slot shares its provider with the first slot that the pattern names.
@@ -192,25 +195,3 @@ class Assembly:
                     )
             amounts = self._held[slots] = tuple(held.items())
         return amounts
-
-
-def first_slots(choices: IndexArray) -> IndexArray:
-    """For each row of choices, for each slot the first one with the same provider."""
-    slots = np.arange(choices.shape[1], dtype=np.int32)
-    firsts = np.tile(slots, (choices.shape[0], 1))
-    met = (np.diff(np.sort(choices, axis=1), axis=1) == 0).any(axis=1)
-    if met.any():
-        firsts[met] = first_meeting(choices[met], slots)
-    return firsts
-
-
-def first_meeting(choices: IndexArray, slots: IndexArray) -> IndexArray:
-    """The same for rows in which slots do meet on a provider."""
-    order = np.argsort(choices, axis=1, kind="stable")
-    chosen = np.take_along_axis(choices, order, axis=1)
-    # Where a provider begins in the sorted row; behind that its other slots stand.
-    begins = np.diff(chosen, axis=1, prepend=-1) != 0
-    starts = np.maximum.accumulate(np.where(begins, slots, 0), axis=1)
-    firsts = np.empty_like(choices)
-    np.put_along_axis(firsts, order, np.take_along_axis(order, starts, axis=1), axis=1)
-    return firsts

@@ -105,8 +105,9 @@ class Lenders:
             useful = self.useful(number)
             alike: Hashable = ()
             if useful:
-                each = tuple(self._own[lender] for lender in useful)
-                alike = each, self.trees(number), self.paths(number)
+                each = tuple([self._own[lender] for lender in useful])
+                links = (self.trees(number), self.paths(number)) if len(useful) > 1 else ()
+                alike = each, links
             kind = self._numbers.setdefault(alike, len(self._numbers))
             if kind == len(self._serves):
                 self._serves.append(frozenset().union(*(self._able[lender] for lender in useful)))

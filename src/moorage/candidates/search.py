@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from moorage.candidates.anchors import Anchor, Anchors, Batch
+from moorage.candidates.anchors import Anchor, Anchors, Batch, Local
 from moorage.candidates.answer import CandidatesAnswer, Form, Run
 from moorage.candidates.found import ROWS_MAX, Assembly, Part
 from moorage.candidates.groups import Plan, anchors_allowed, make_plan
@@ -216,11 +216,20 @@ def runs_in_order(
     Args:
         hard: gets the anchors that take long, and how far they have come.
     """
+    few = min(FEW_CHOICES, at_once)
+
+    def look(some: Batch) -> tuple[list[Sequence[Local]], int]:
+        """The first choices of these anchors, and how many of their like make one round."""
+        found = [solution.choices(0, few) for solution in some.solutions]
+        each = sum(map(len, found)) / len(found)
+        return found, max(FEW_ANCHORS, int(at_once / max(each, 1)))
+
     first, size = 0, FEW_ANCHORS
+    if len(batch.solutions) <= FEW_ANCHORS:
+        _, size = look(batch)
     while first < len(batch):
         some = batch.taken(slice(first, first + size))
-        few = min(FEW_CHOICES, at_once)
-        found = [solution.choices(0, few) for solution in some.solutions]
+        found, next_size = look(some)
         tired = {
             solution
             for solution, choices in zip(some.solutions, found, strict=True)
@@ -232,9 +241,7 @@ def runs_in_order(
             yield from runs_from(one_after_another(fresh, at_once, hard), assembly, at_once)
         else:
             yield from assembly.runs_of(some, found)
-        first += size
-        each = sum(map(len, found)) / len(found)
-        size = max(FEW_ANCHORS, int(at_once / max(each, 1)))
+        first, size = first + size, next_size
 
 
 def runs_from(parts: Iterable[Part], assembly: Assembly, at_once: int) -> Iterator[Run]:
