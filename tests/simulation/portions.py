@@ -1,5 +1,6 @@
 """Many episodes, in processes of their own."""
 
+import gc
 import logging
 from collections.abc import Iterator
 from functools import partial
@@ -28,6 +29,7 @@ def portions(
 
 def play_portion(template: Path, directory: Path, seed: int, first: int) -> Told:
     silence()
+    gc.freeze()  # What has been imported stays: nothing of it need be looked at again.
     played = [
         run_episode(template, directory, seed=seed, episode=episode)
         for episode in range(first, first + EPISODES_AT_ONCE)

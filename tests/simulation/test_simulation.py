@@ -1,4 +1,7 @@
-"""Clients, crashes and clocks at random, from a seed: the books hold whatever happens to them."""
+"""Clients, crashes and clocks at random, from a seed: the books hold whatever happens to them.
+
+See CONTRIBUTING.md for what is done and checked in each step, and how to play many more.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +11,7 @@ import structlog
 
 from tests.simulation import faults_planted
 from tests.simulation.episode import NOTHING, Failed, Told, make_template, run_episode
-from tests.simulation.portions import silence
+from tests.simulation.portions import portions, silence
 
 FAULTS_PLANTED = (
     faults_planted.drops_credits,
@@ -77,4 +80,6 @@ def test_a_fault_of_the_service_is_found(
 
 @pytest.mark.slow
 def test_ten_thousand_moves(template: Path, tmp_path: Path) -> None:
-    assert play(template, tmp_path, range(100, 351)).moves >= 10_000
+    """In two processes, and from another seed than the few above."""
+    portions_played = portions(template, tmp_path, seed=1, first=0, moves=10_000, workers=2)
+    assert sum(told.moves for _, told in portions_played) >= 10_000
