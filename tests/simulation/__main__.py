@@ -6,14 +6,12 @@ python -m tests.simulation --seed 1 --episode 17
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.simulation.episode import Failed, make_template, run_episode
-from tests.simulation.portions import EPISODES_AT_ONCE, portions, silence
+from tests.simulation.portions import EPISODES_AT_ONCE, fast_directory, portions, silence
 
 
 def main() -> int:
@@ -25,16 +23,12 @@ def main() -> int:
             [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
             {**os.environ, "PYTHONHASHSEED": "0"},
         )
-    fast = Path("/dev/shm")
-    home = fast if os.access(fast, os.W_OK) else None
-    directory = Path(tempfile.mkdtemp(prefix="moorage-simulation-", dir=home))
     try:
-        return play(arguments, directory)
+        with fast_directory() as directory:
+            return play(arguments, directory)
     except Failed as failed:
         print(failed, flush=True)
         return 1
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def read_arguments() -> argparse.Namespace:

@@ -153,9 +153,7 @@ class Clients:
 
         def may_repeat() -> bool:
             # Generations begin anew with a consumer: an outdated swap might be taken for a new one.
-            trip = model.trip_of(consumer)
-            is_same = model.held(consumer) in ({}, holder.held)
-            return is_same and (trip is None or trip.hold == hold)
+            return model.held(consumer) in ({}, holder.held)
 
         call.may_repeat = may_repeat
         return call
@@ -196,7 +194,13 @@ class Clients:
 
         def decide(_: Origin) -> None:
             holding = [h for one in consumers if (h := self.model.holders.get(one))]
-            same = [h for h in holding if h.made and h.made[1] == order.digest]
+            same = [
+                holder
+                for holder in holding
+                if holder.made
+                and holder.made[1] == order.digest
+                and all(slot[0] in self.model.providers for slot in holder.held)
+            ]
             if holding and len(same) < len(consumers):
                 raise Refused("ConsumerHolds")
 
@@ -316,8 +320,7 @@ class Clients:
                 raise Refused("MoveExists")
             return
         reasons = model.why_not_opened(consumer, ordering.uuid, ordering.kind.value)
-        holder = model.holders.get(consumer)
-        now = None if holder is None else holder.generation
+        now = model.holders[consumer].generation if model.seen(consumer) else None
         if ordering.consumer_generation not in (None, now):
             reasons.add("ConsumerGenerationConflict")
         if reasons:
@@ -331,7 +334,7 @@ class Clients:
         origin: Origin,
     ) -> bool:
         model, consumer = self.model, str(ordering.consumer)
-        held = model.held(consumer)
+        held = model.seen(consumer)
         avoided = () if ordering.kind.may_stay else {slot[0] for slot in held}
         for place in model.places(amounts or amounts_of(held), used=used, avoided=avoided):
             try:
@@ -380,7 +383,7 @@ class Clients:
         def decide(_: Origin) -> Effect | None:
             trip = model.trips.get(uuid)
             effect = model.decide_step(uuid, "give up", generation, called="reschedule")
-            if effect is not None and trip and not self._seen(trip.consumer):
+            if effect is not None and trip and not model.seen(trip.consumer):
                 raise Refused("NothingToMove")
             return effect
 
@@ -413,10 +416,6 @@ class Clients:
         told = (made.move.last_step, made.move.step_generation)
         if told != (step, generation + 1):
             raise Wrong(f"{step} from {generation} was acknowledged, and is not there: {made}")
-
-    def _seen(self, consumer: str) -> bool:
-        """Whether a reader sees that a consumer holds something."""
-        return any(slot[0] in self.model.providers for slot in self.model.held(consumer))
 
     def _fits_rescheduling(self, record: MoveRecord, generation: int) -> Held | None:
         """A place where the move could go."""

@@ -12,9 +12,10 @@ from unittest.mock import patch
 from moorage.domain.ids import ProviderUuid
 from moorage.domain.move import MoveKind
 from moorage.operations import claim_queue
-from moorage.operations.claim_queue import ClaimRequest, _Ticket
+from moorage.operations.claim_queue import ClaimRequest
 from moorage.operations.sum_usages import sum_usages
-from moorage.store import migrate
+from moorage.operations.write_queue import _Ticket
+from moorage.store import migrate, transaction
 from moorage.store.store import Store
 from moorage.workers import runner
 from tests.simulation.clients import OWNERS, Amounts, Clients
@@ -88,6 +89,7 @@ def run_episode(
         with (
             patch.object(claim_queue, "new_move_uuid", lambda: world.new_uuid("e")),
             patch.object(runner, "uuid4", lambda: world.new_uuid("0")),
+            patch.object(transaction, "_backoff_s", lambda _attempts: 0.0),
         ):
             Episode(world).run(moves)
     except (Wrong, Exception) as error:
@@ -134,10 +136,11 @@ class Episode:
             self.take_turn(random.choice(world.processes))
         elif chance < 0.135:
             random.choice(world.processes).restart()
-        elif chance < 0.16:
-            self.write_together(random.choice(world.processes))
         elif chance < 0.19:
-            self.capture(random.choice(world.processes))
+            if len(self.offers) > random.randrange(4):
+                self.write_together(random.choice(world.processes))
+            else:
+                self.capture(random.choice(world.processes))
         else:
             call = self.next_call()
             if call is not None:
@@ -322,7 +325,7 @@ class Episode:
         if not resting or (chance < 0.3 and len(resting) < INSTANCES_MAX):
             return self.boot()
         instance = random.choice(resting)
-        if chance < 0.55:
+        if chance < 0.6:
             movers = [trip.consumer for trip in model.open_trips()]
             if movers and random.random() < 0.2:
                 instance = random.choice(movers)
@@ -393,15 +396,15 @@ class Episode:
         )
 
     def advance(self, trip: Trip) -> Call | None:
-        if trip.kind == "observed" or self.random.random() < 0.15:
-            return self.advance_by_allocations(trip)
         random = self.random
+        if random.random() < (0.97 if trip.kind == "observed" else 0.15):
+            return self.advance_by_allocations(trip)
         generation = trip.generation
         if random.random() < 0.1:
             generation -= random.choice((1, 1, 2, -1))
         steps = ["start", "confirm", "revert", "reschedule"]
         if random.random() < 0.85:
-            steps = ["start", "reschedule", "revert"]
+            steps = ["start", "start", "reschedule", "revert"]
             if trip.state == "started":
                 steps = ["confirm", "confirm", "reschedule", "revert"]
         step = random.choice(steps)
@@ -426,8 +429,10 @@ class Episode:
             return clients.delete(trip.hold)
         if chance < 0.8 and kept:
             return clients.give_back(trip)
-        if chance < 0.96 and has:
+        if chance < 0.9 and has:
             return clients.delete(trip.consumer)
+        if chance < 0.97 and has:
+            return clients.swap(trip.consumer, self.world.new_uuid("f"), asked_with)
         if kept:
             less = {slot: max(1, amount - 1) for slot, amount in kept.items()}
             return clients.put("put less for the hold", clients.wish(trip.hold, less))
@@ -453,7 +458,11 @@ class Episode:
             return fleet.share(pool, shares=random.random() < 0.7)
         if chance < 0.85:
             return fleet.drop_stock(slot)
-        return fleet.drop(random.choice(sorted(model.providers)))
+        provider = random.choice(sorted(model.providers.keys() - fleet.anchors))
+        has_children = any(p.root == provider != p.uuid for p in model.providers.values())
+        if chance < 0.95 and not has_children and len(model.providers) > 5:
+            return fleet.vanish(provider)
+        return fleet.drop(provider)
 
     # What must be so of each process, and at the end
 
@@ -523,16 +532,18 @@ class Episode:
 
     def finish(self, trip: Trip) -> None:
         """Some step that must be possible."""
-        clients, kept = self.clients, self.model.held(trip.hold)
+        clients, model = self.clients, self.model
+        kept, held = model.held(trip.hold), model.held(trip.consumer)
+        step = None
         if trip.kind != "observed" and trip.state in ("claimed", "started"):
-            step = "revert" if all(map(self.model.has, kept)) else "start"
-            if trip.state == "started" and step == "start":
-                step = "confirm"
+            if all(map(model.has, kept)):
+                step = "revert"
+            elif all(map(model.has, held)):
+                step = "start" if trip.state == "claimed" else "confirm"
+        if step is not None:
             call = clients.step(trip.uuid, step, trip.generation)
-        elif self.random.random() < 0.5 and trip.state != "claimed":
-            call = clients.give_back(trip)
         else:
-            call = clients.delete(trip.hold)
+            call = clients.delete(trip.hold if kept else trip.consumer)
         self.perform_surely(call)
 
     def perform_surely(self, call: Call, process: Process | None = None) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+from sqlalchemy import text
+
 from moorage.domain.ids import SHARING_TRAIT
 from moorage.domain.inventory import Inventory
 from moorage.domain.origin import Origin
@@ -23,6 +25,14 @@ AGGREGATES = (
 )
 
 
+TABLES_OF_PROVIDERS = (
+    "moorage_usages",
+    "inventories",
+    "resource_provider_aggregates",
+    "resource_provider_traits",
+)
+
+
 def inventory_of(stock: Stock) -> Inventory:
     return Inventory(
         stock.total, stock.reserved, stock.min_unit, stock.max_unit, stock.step_size, stock.ratio
@@ -36,6 +46,7 @@ class Fleet:
         self.world = world
         self.random = world.random
         self.names = 0
+        self.anchors: set[str] = set()
 
     def build(self) -> None:
         """A new fleet: two pools, hosts that share them, some with a child, some with disks."""
@@ -255,6 +266,30 @@ class Fleet:
             lambda p, o: delete_provider(p.services, uuid=provider, origin=o),
             decide,
         )
+
+    def vanish(self, provider: str) -> Call:
+        """Another service deletes a provider, whatever is held there, and tells nobody."""
+        model = self.world.model
+        if self.world.reader.newest_provider() not in self.anchors:
+            # SQLite would give its row id to the next provider, and with it all that is held there.
+            anchor = self.world.new_uuid("a")
+            self.anchors.add(anchor)
+            return self.create(anchor, None)
+
+        def decide(_: Origin) -> Effect:
+            return self._enter(lambda: model.providers.__delitem__(provider))
+
+        def send(process: Process, _: Origin) -> None:
+            one = "(SELECT id FROM resource_providers WHERE uuid = :it)"
+            with process.services.store.writer.begin() as connection:
+                for table in TABLES_OF_PROVIDERS:
+                    sql = f"DELETE FROM {table} WHERE resource_provider_id = {one}"
+                    connection.execute(text(sql), {"it": provider})
+                sql = "DELETE FROM resource_providers WHERE uuid = :it"
+                connection.execute(text(sql), {"it": provider})
+            decide(_)()
+
+        return Call("vanish", send, decide, may_repeat=lambda: provider in model.providers)
 
     def changed(self, stock: Stock, used: int) -> Stock:
         """Another stock of the same: mostly less or more of it, at times in other portions."""

@@ -17,6 +17,8 @@ Held = dict[Slot, int]
 Effect = Callable[[], None]
 """Enters what was decided."""
 
+HOLD_PREFIX = "f"
+"""The uuids of holds begin so, and no others."""
 NO_ROOM = {"CapacityExceeded", "InventoryMissing", "UnitsViolated", "UnknownAllocationProvider"}
 OPEN = ("swapped", "claimed", "started")
 WITH_DESTINATION = ("claimed", "started")
@@ -128,6 +130,8 @@ class Model:
     holders: dict[str, Holder] = field(default_factory=dict)
     trips: dict[str, Trip] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
+    strays: set[str] = field(default_factory=set)
+    """What has the uuid of a hold, and was given something that no move has seen."""
     version: int = 0
     opened: int = 0
 
@@ -136,6 +140,10 @@ class Model:
     def held(self, consumer: str) -> Held:
         holder = self.holders.get(consumer)
         return {} if holder is None else holder.held
+
+    def seen(self, consumer: str) -> Held:
+        """What a reader is shown: what has outlived its provider is not."""
+        return {slot: n for slot, n in self.held(consumer).items() if slot[0] in self.providers}
 
     def used(
         self, holders: Mapping[str, Holder] | None = None, trips: Iterable[Trip] | None = None
@@ -192,6 +200,10 @@ class Model:
         holders = dict(self.holders)
         for claim in claims:
             self._claim_into(holders, claim, made)
+        for trip in trips:
+            # The hold of an ordered move ends with it, whoever moves the consumer anew.
+            if trip.state == "abandoned" and trip.kind != "observed" and trip.hold not in after:
+                holders.pop(trip.hold, None)
         self._check_room(claims, holders, trips)
 
         def enter() -> None:
@@ -204,6 +216,11 @@ class Model:
                 uuid = name(trip)
                 self.trips[uuid] = replace(trip, uuid=uuid)
                 self.opened += 1
+            self.strays |= {
+                consumer
+                for consumer, held in after.items()
+                if held and consumer.startswith(HOLD_PREFIX) and self.trip_of(consumer) is None
+            }
             self.version += 1
 
         return enter
@@ -244,6 +261,10 @@ class Model:
         trips = [by_uuid.pop(trip.uuid, trip) for trip in self.open_trips()]
         before = self.used()
         after = self.used(holders, [*trips, *by_uuid.values()])
+        for trip in changed:
+            # Who gives all to another hold takes nothing, though what was credited is no more.
+            if trip.state == "abandoned" and trip.uuid in self.trips:
+                before.update(self.trips[trip.uuid].credits)
         for slot in {slot for claim in claims for slot in flat(claim.resources)}:
             stock = self.stock(slot)
             assert stock is not None
@@ -257,12 +278,16 @@ class Model:
         request_id: str | None,
         at: datetime,
     ) -> list[Trip]:
+        swaps = list(self._swaps(claims, request_id, at))
+        anew = {trip.consumer for trip in swaps}
         changed = [
-            self._follow(trip, after, request_id, at, observes=True)
+            self._moved_on(trip, "abandoned", False, {})
+            if trip.consumer in anew
+            else self._follow(trip, after, request_id, at, observes=True)
             for trip in self.open_trips()
             if trip.consumer in after or trip.hold in after
         ]
-        return changed + list(self._swaps(claims, request_id, at))
+        return changed + swaps
 
     def _follow(
         self,
@@ -432,7 +457,7 @@ class Model:
             reasons.add("ConsumerInMove")
         if self.held(uuid) or (kind == "unshelve" and self.held(consumer)):
             reasons.add("ConsumerHolds")
-        if kind != "unshelve" and not self.held(consumer):
+        if kind != "unshelve" and not self.seen(consumer):
             reasons.add("NothingToMove")
         return reasons
 

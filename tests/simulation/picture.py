@@ -3,16 +3,24 @@
 import json
 import sqlite3
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tests.simulation.faults import Wrong
-from tests.simulation.model import OPEN, Held, Holder, Lease, Model, Provider, Slot, Stock, Trip
-
-HOLD_PREFIX = "f"
-"""The uuids of holds begin so, and no others."""
+from tests.simulation.model import (
+    HOLD_PREFIX,
+    OPEN,
+    Held,
+    Holder,
+    Lease,
+    Model,
+    Provider,
+    Slot,
+    Stock,
+    Trip,
+)
 
 
 @dataclass
@@ -22,6 +30,7 @@ class Picture:
     providers: dict[str, Provider]
     generations: dict[str, int]
     ids: dict[int, str]
+    classes: dict[int, str]
     used: dict[Slot, int]
     holders: dict[str, Holder]
     trips: dict[str, Trip]
@@ -37,10 +46,16 @@ class Reader:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._classes: dict[int, str] = {}
         self._version: int | None = None
+        self._ids: dict[int, str] = {}
         self.mark = 0
 
     def close(self) -> None:
         self._connection.close()
+
+    def reopen(self, path: Path) -> None:
+        """Go on with a copy of the file."""
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._version = None
 
     def has_changed(self) -> bool:
         """Whether anyone has committed a change since this was asked last."""
@@ -53,6 +68,12 @@ class Reader:
         sql = "SELECT generation FROM resource_providers WHERE uuid = ?"
         row = self._connection.execute(sql, (provider,)).fetchone()
         return None if row is None else row[0]
+
+    def newest_provider(self) -> str:
+        """The one with the highest row id."""
+        sql = "SELECT uuid FROM resource_providers ORDER BY id DESC LIMIT 1"
+        found: str = self._connection.execute(sql).fetchone()[0]
+        return found
 
     def read(self) -> Picture:
         execute = self._connection.execute
@@ -68,7 +89,9 @@ class Reader:
         rows = execute(
             "SELECT id, uuid, generation, root_provider_id FROM resource_providers"
         ).fetchall()
-        ids = {row[0]: row[1] for row in rows}
+        # What has outlived its provider is told by the name that it had.
+        self._ids.update({row[0]: row[1] for row in rows})
+        ids = self._ids
         providers = {row[1]: Provider(row[1], ids[row[3]]) for row in rows}
         self._read_stock(execute, ids, providers)
         holders, leases = self._read_holders(execute, ids), self._read_leases(execute)
@@ -84,8 +107,8 @@ class Reader:
         ).fetchall()
         self.mark = news[-1][0] if news else self.mark
         return Picture(
-            providers, {row[1]: row[2] for row in rows}, ids, used, holders, trips, leases,
-            credited, news,
+            providers, {row[1]: row[2] for row in rows}, ids, self._classes, used, holders,
+            trips, leases, credited, news,
         )  # fmt: skip
 
     def _read_stock(self, execute: Any, ids: dict[int, str], providers: Any) -> None:
@@ -118,7 +141,7 @@ class Reader:
         ):
             if consumer not in holders:
                 raise Wrong(f"an allocation of {consumer}, who is no consumer")
-            slot = (ids.get(provider, f"#{provider}"), self._classes[class_id])
+            slot = (ids[provider], self._classes[class_id])
             if slot in holders[consumer].held:
                 raise Wrong(f"{consumer} holds {slot} twice")
             holders[consumer].held[slot] = used
@@ -136,7 +159,7 @@ class Reader:
         for move, provider, class_id, used in execute(
             "SELECT move, resource_provider_id, resource_class_id, used FROM moorage_credits"
         ):
-            slot = (ids.get(provider, f"#{provider}"), self._classes[class_id])
+            slot = (ids[provider], self._classes[class_id])
             by_move.setdefault(move, {})[slot] = used
             credited[slot] += used
         trips = {}
@@ -163,17 +186,17 @@ class Reader:
 class Invariants:
     """What must hold of each picture, whatever has been done; knows the one before."""
 
-    used: dict[Slot, int] = field(default_factory=dict)
+    before: Picture | None = None
 
-    def check(self, now: Picture) -> None:
+    def check(self, now: Picture, strays: set[str]) -> None:
         held: Counter[Slot] = Counter()
         for holder in now.holders.values():
             held.update(holder.held)
             if not holder.held:
                 raise Wrong("a consumer holds nothing")
         self._check_totals(now, held)
-        self._check_moves(now)
-        self.used = now.used
+        self._check_moves(now, strays)
+        self.before = now
 
     def _check_totals(self, now: Picture, held: Counter[Slot]) -> None:
         stocks = {
@@ -183,6 +206,7 @@ class Invariants:
         }
         if stocks.keys() != now.used.keys():
             raise Wrong(f"totals and inventories: {stocks.keys() ^ now.used.keys()}")
+        before = self._used_before(now)
         for slot, stock in stocks.items():
             used = now.used[slot]
             if used != held[slot] - now.credited[slot]:
@@ -190,24 +214,37 @@ class Invariants:
                     f"{slot}: the total is {used}, allocated are {held[slot]},"
                     f" credited {now.credited[slot]}"
                 )
-            if used > stock.capacity and used > self.used.get(slot, 0):
-                raise Wrong(f"{slot}: {used} of {stock.capacity}, before {self.used.get(slot)}")
+            if used > stock.capacity and used > before[slot]:
+                raise Wrong(f"{slot}: {used} of {stock.capacity}, before {before[slot]}")
 
-    def _check_moves(self, now: Picture) -> None:
+    def _used_before(self, now: Picture) -> Counter[Slot]:
+        """What was in use, and what was credited to moves that others have taken the place of."""
+        if self.before is None:
+            return Counter()
+        used = Counter(self.before.used)
+        for uuid, trip in self.before.trips.items():
+            if trip.credits and now.trips[uuid].state == "abandoned":
+                used.update(trip.credits)
+        return used
+
+    def _check_moves(self, now: Picture, strays: set[str]) -> None:
         holds = set[str]()
         movers = set[str]()
         for trip in now.trips.values():
             if trip.state not in OPEN:
+                if trip.state == "abandoned" and trip.kind == "observed":
+                    # A client's own consumer, which the client has to drop.
+                    holds.add(trip.hold)
                 if trip.credits:
                     raise Wrong(f"{trip} is over and has credits")
                 continue
-            if trip.hold in holds or trip.consumer in movers:
+            if trip.consumer in movers:
                 raise Wrong(f"two open moves of one consumer: {trip}")
             holds.add(trip.hold)
             movers.add(trip.consumer)
             self._check_open(now, trip)
         for consumer in now.holders:
-            if consumer.startswith(HOLD_PREFIX) and consumer not in holds:
+            if consumer.startswith(HOLD_PREFIX) and consumer not in holds | strays:
                 raise Wrong(f"a hold without an open move: {consumer}")
 
     def _check_open(self, now: Picture, trip: Trip) -> None:
@@ -228,30 +265,44 @@ class Player:
     """Plays the journal from its start: what it tells must be what there is."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Any] = {}
+        self._told: dict[tuple[str, bool], Any] = {}
 
     def play(self, now: Picture) -> None:
         for number, kind, subject, before, after in now.news:
             if not kind.startswith("allocation."):
                 continue
-            was = self._told.pop(subject + kind[10:] * (kind == "allocation.credit"), None)
-            if was != (before and json.loads(before)):
-                raise Wrong(f"journal row {number}, {kind} of {subject}: before is {before}, {was}")
+            key = (subject, kind == "allocation.credit")
+            was, found = self._told.pop(key, None), told_of(now, before)
+            if was != found:
+                raise Wrong(f"journal row {number}, {kind} of {subject}: {found} before, not {was}")
             if after is not None:
-                key = subject + kind[10:] * (kind == "allocation.credit")
-                self._told[key] = json.loads(after)
+                self._told[key] = told_of(now, after)
         self._check(now)
 
     def _check(self, now: Picture) -> None:
         told: Counter[Slot] = Counter()
-        for holder in self._told.values():
-            sign = -1 if holder.get("is_credit") else 1
-            for uuid, part in holder["resources"].items():
-                for name, amount in part.items():
-                    told[uuid, name] += sign * amount
+        for (_, is_credit), holder in self._told.items():
+            for slot, amount in holder[0].items():
+                told[slot] += -amount if is_credit else amount
         for slot, used in now.used.items():
             if told[slot] != used:
                 raise Wrong(f"{slot}: the journal tells {told[slot]}, the total is {used}")
+
+
+def told_of(now: Picture, document: str | None) -> Any:
+    """What the journal says that somebody holds; what has no name is told by its number."""
+    if document is None:
+        return None
+    told = json.loads(document)
+    held = {
+        (
+            now.ids[int(uuid[1:])] if uuid.startswith("#") else uuid,
+            now.classes[int(name[1:])] if name.startswith("#") else name,
+        ): amount
+        for uuid, part in told.pop("resources").items()
+        for name, amount in part.items()
+    }
+    return held, told
 
 
 def check_against(model: Model, now: Picture) -> None:
