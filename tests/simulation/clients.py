@@ -382,8 +382,14 @@ class Clients:
 
         def decide(_: Origin) -> Effect | None:
             trip = model.trips.get(uuid)
-            effect = model.decide_step(uuid, "give up", generation, called="reschedule")
-            if effect is not None and trip and not model.seen(trip.consumer):
+            is_seen = trip is None or bool(model.seen(trip.consumer))
+            try:
+                effect = model.decide_step(uuid, "give up", generation, called="reschedule")
+            except Refused as refused:
+                if refused.reasons == {"SourceGone"} and not is_seen:
+                    raise Refused("NothingToMove") from None
+                raise
+            if effect is not None and not is_seen:
                 raise Refused("NothingToMove")
             return effect
 
