@@ -57,12 +57,10 @@ def counts_a_hold_as_free() -> Patch:
 
     def room_for(ledger: Any, holdings: Any, changed: Any) -> Room:
         room = real(ledger, holdings, changed)
-        others = dict(room.others)
+        released = room.released.copy()
         for change in changed:
-            for slot, amount in ledger.held_by(change.after.hold).items():
-                if slot in others:
-                    others[slot] -= amount
-        return Room(others, room.before)
+            released.update(ledger.held_by(change.after.hold))
+        return Room(room.used, released, room.ended)
 
     stack = ExitStack()
     for module in (claim, move_steps):

@@ -90,8 +90,7 @@ def decide_claims(
     for move in moves:
         ledger.enter_move(move)
     # What is left behind may outlive its provider: the auditor's case.
-    known = {stock.id for stock in ledger.providers.values()}
-    for provider_id in {one for change in changes for one in providers_of(change)} & known:
+    for provider_id in {one for change in changes for one in providers_of(change)} & ledger.known:
         ledger.bump(provider_id)
     return changes
 
@@ -191,13 +190,22 @@ def wish_of(ledger: Ledger, claim: ConsumerClaim) -> Wish:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is in use of each slot.
+    """What is in use of each slot, seen from one request of the many that share a ledger.
 
-    ``others``: once the request's old holdings are released. ``before``: before the request.
+    ``released``: what the request gives up; ``ended``: the credits that it ends by taking nothing.
     """
 
-    others: Mapping[Slot, int]
-    before: Mapping[Slot, int]
+    used: Mapping[Slot, int]
+    released: Counter[Slot]
+    ended: Counter[Slot]
+
+    def others(self, slot: Slot) -> int:
+        """Units in use once the request's old holdings are released."""
+        return self.used[slot] - self.released[slot]
+
+    def before(self, slot: Slot) -> int:
+        """Units in use before the request."""
+        return self.used[slot] + self.ended[slot]
 
 
 def room_for(
@@ -211,16 +219,13 @@ def room_for(
         # What the claims ask for is added whole, so credits are taken off where the rest is.
         released.update(_credits(move.after.credits for move in moves))
         released.subtract(_credits(move.before.credits for move in moves if move.before))
-    others = {slot: used - released[slot] for slot, used in ledger.used.items()}
     # Who gives all to another hold takes nothing, though credits of the former hold end.
     ended = _credits(
         move.before.credits
         for move in moves
         if move.before and move.after.state is MoveState.ABANDONED
     )
-    if not ended:
-        return Room(others, ledger.used)
-    return Room(others, {slot: used + ended[slot] for slot, used in ledger.used.items()})
+    return Room(ledger.used, released, ended)
 
 
 def _credits(moves: Iterable[Mapping[Slot, int]]) -> Counter[Slot]:
@@ -251,8 +256,8 @@ def check_inventories(ledger: Ledger, claims: Sequence[ConsumerClaim], room: Roo
                     inventory,
                     provider=provider,
                     resource_class=name,
-                    used_by_others=room.others[slot] + asked[slot],
-                    used_before=room.before[slot],
+                    used_by_others=room.others(slot) + asked[slot],
+                    used_before=room.before(slot),
                     amount=amount,
                 )
                 asked[slot] += amount

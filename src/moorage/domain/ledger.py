@@ -77,6 +77,11 @@ class Ledger:
     moves: dict[ConsumerUuid, Move] = field(default_factory=dict)
     sharing: frozenset[ProviderId] = frozenset()
     move_changes: list[MoveChange] = field(default_factory=list)
+    known: frozenset[ProviderId] = field(init=False)
+    """The providers, by their row ids."""
+
+    def __post_init__(self) -> None:
+        self.known = frozenset(stock.id for stock in self.providers.values())
 
     def bump(self, provider: ProviderId, by: int = 1) -> None:
         """Note that a provider's generation grows."""

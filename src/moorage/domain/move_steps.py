@@ -306,6 +306,5 @@ def _sharing(ledger: Ledger, move: Move) -> frozenset[ProviderId]:
 
 def _bump(ledger: Ledger, changes: list[ConsumerChange]) -> None:
     """Raise the generations of the providers that a step touches, as claims do."""
-    known = {stock.id for stock in ledger.providers.values()}
-    for provider in {one for change in changes for one in providers_of(change)} & known:
+    for provider in {one for change in changes for one in providers_of(change)} & ledger.known:
         ledger.bump(provider)
