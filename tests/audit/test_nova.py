@@ -52,6 +52,21 @@ def test_lists_are_read_to_their_last_page(cloud: Cloud, nova: NovaStub) -> None
     assert versions["/servers/detail"] == "compute 2.71"
 
 
+def test_a_short_page_is_not_the_last(cloud: Cloud, nova: NovaStub) -> None:
+    """A migration that is not shown leaves its page short; those of the next pages count too."""
+    hold = new_uuid()
+    cloud.hold(hold, 0)
+    for number in range(3):
+        add_migration(nova, new_uuid(), cloud.keeper, "confirmed")
+        nova.migrations[-1]["hidden"] = number == 1
+    add_migration(nova, hold, cloud.keeper, "finished")
+    asker = truth(nova)
+    outside = asker.read()
+    assert outside.migrations[hold].state == "finished"
+    findings = cloud.audit(outside, ask=asker.ask).findings
+    assert {one.confidence for one in findings} <= {Confidence.UNKNOWN}
+
+
 def test_an_orphan_is_one_that_nova_does_not_know_when_asked(cloud: Cloud, nova: NovaStub) -> None:
     gone, hidden = new_uuid(), new_uuid()
     for uuid in (gone, hidden):

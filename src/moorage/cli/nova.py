@@ -7,11 +7,13 @@ would be an orphan is asked for by its uuid, and only a 404 counts.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from moorage.domain.outside import Migration, Outside, Server
+
+Entry: TypeAlias = Mapping[str, Any]
 
 SERVERS_MICROVERSION: Final = "2.71"
 """From 2.47 a server shows its flavor's amounts, from 2.69 those of a silent cell are shown."""
@@ -69,12 +71,14 @@ class NovaTruth:
         """
         # What comes up while the lists are read is younger than this, and so left alone.
         taken_at = datetime.now(UTC).replace(tzinfo=None)
-        hosts = list(self._pages("/os-hypervisors", "hypervisors", HYPERVISORS_MICROVERSION))
+        hosts = list(self._pages("/os-hypervisors", "hypervisors", "id", HYPERVISORS_MICROVERSION))
         # Migrations before servers: one that ends in between shows a server that is settled and
         # a migration that is still under way, and not the other way round.
-        migrations = list(self._pages("/os-migrations", "migrations", MIGRATIONS_MICROVERSION))
+        migrations = list(
+            self._pages("/os-migrations", "migrations", "uuid", MIGRATIONS_MICROVERSION)
+        )
         servers = list(
-            self._pages("/servers/detail?all_tenants=1", "servers", SERVERS_MICROVERSION)
+            self._pages("/servers/detail?all_tenants=1", "servers", "id", SERVERS_MICROVERSION)
         )
         names = {host["hypervisor_hostname"]: host["id"] for host in hosts}
         return Outside(
@@ -99,20 +103,25 @@ class NovaTruth:
             return False
         return int(answer.status_code) == NOT_FOUND
 
-    def _pages(self, path: str, what: str, microversion: str) -> Iterator[Mapping[str, Any]]:
-        """The entries of a list, however many pages it has."""
-        joint = "&" if "?" in path else "?"
-        target: str | None = f"{path}{joint}limit={PAGE}"
-        seen: set[str] = set()
-        while target is not None:
-            if target in seen:
-                raise NovaUnavailable(f"Nova's list of {what} goes round in circles")
-            seen.add(target)
-            page = self._page(target, what, microversion)
-            yield from page[what]
-            target = _next(page.get(f"{what}_links", ()), path)
+    def _pages(self, path: str, what: str, key: str, microversion: str) -> Iterator[Entry]:
+        """The entries of a list, however many pages it has.
 
-    def _page(self, target: str, what: str, microversion: str) -> Mapping[str, Any]:
+        Nova leaves out of a page what it does not show (a hypervisor without its service, a hidden
+        migration), and links no next one to a page that is short: only an empty page is the last.
+        """
+        joint = "&" if "?" in path else "?"
+        target = f"{path}{joint}limit={PAGE}"
+        seen: set[str] = set()
+        page = self._page(target, what, microversion)
+        while page:
+            yield from page
+            marker = page[-1][key]
+            if marker in seen:
+                raise NovaUnavailable(f"Nova's list of {what} goes round in circles")
+            seen.add(marker)
+            page = self._page(f"{target}&marker={marker}", what, microversion)
+
+    def _page(self, target: str, what: str, microversion: str) -> Sequence[Entry]:
         from keystoneauth1 import exceptions  # noqa: PLC0415
 
         try:
@@ -125,7 +134,7 @@ class NovaTruth:
             raise NovaUnavailable(
                 f"Nova's list of {what} cannot be read: it answered {answer.status_code}"
             )
-        page: Mapping[str, Any] = answer.json()
+        page: Sequence[Entry] = answer.json()[what]
         return page
 
 
@@ -133,22 +142,13 @@ OK: Final = 200
 NOT_FOUND: Final = 404
 
 
-def _next(links: Iterable[Mapping[str, str]], path: str) -> str | None:
-    """Where the next page is; its address is made relative, as proxies may have changed it."""
-    for link in links:
-        if link.get("rel") == "next":
-            _, _, query = link["href"].partition("?")
-            return f"{path.partition('?')[0]}?{query}"
-    return None
-
-
-def _migration(entry: Mapping[str, Any]) -> Migration:
+def _migration(entry: Entry) -> Migration:
     return Migration(
         entry["uuid"], entry["instance_uuid"], entry["migration_type"] or "", entry["status"]
     )
 
 
-def _server(entry: Mapping[str, Any], hosts: Mapping[str, str]) -> Server:
+def _server(entry: Entry, hosts: Mapping[str, str]) -> Server:
     """A server; one of a silent cell has its uuid and little else."""
     name = entry.get("OS-EXT-SRV-ATTR:hypervisor_hostname")
     return Server(
@@ -162,7 +162,7 @@ def _server(entry: Mapping[str, Any], hosts: Mapping[str, str]) -> Server:
     )
 
 
-def flavor_resources(entry: Mapping[str, Any]) -> Mapping[str, int] | None:
+def flavor_resources(entry: Entry) -> Mapping[str, int] | None:
     """Units by class that a server's flavor asks for; None where it is not shown.
 
     Source: Nova's flavor reference. What ports and devices add is not the flavor's, and classes
