@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,8 @@ class NovaStub:
     hidden: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    before: Callable[[str], None] = field(default=lambda path: None)
+    """Called with the path before a request is answered."""
     url: str = ""
 
     def connect(self) -> Connection:
@@ -62,6 +64,7 @@ class NovaStub:
     def answer(self, environ: Mapping[str, Any], start_response: Any) -> list[bytes]:
         path = environ["PATH_INFO"]
         self.asked.append((path, environ.get("HTTP_OPENSTACK_API_VERSION")))
+        self.before(path)
         status, document = self._document(path, parse_qs(environ["QUERY_STRING"]))
         start_response(f"{status} whatever", [("content-type", "application/json")])
         return [json.dumps(document).encode()]

@@ -98,6 +98,35 @@ def test_a_cell_that_does_not_answer_makes_its_servers_unknown(
     assert finding.evidence["unknown_because"] is Doubt.HOST_UNSEEN
 
 
+def test_without_a_list_of_hosts_those_of_listed_servers_are_seen(
+    cloud: Cloud, nova: NovaStub
+) -> None:
+    """Nova lists no hypervisors at all while one cell does not answer."""
+    nova.broken.add("/os-hypervisors")
+    nova.add_server(new_uuid(), "node1")
+    nova.add_server(new_uuid(), None)
+    outside = truth(nova).read()
+    assert set(outside.hosts) == {"node0", "node1"}
+
+
+@pytest.mark.parametrize("ends", ["/os-migrations", "/servers/detail"])
+def test_a_cell_that_goes_away_meanwhile_is_not_seen(
+    cloud: Cloud, nova: NovaStub, ends: str
+) -> None:
+    server = new_uuid()
+    nova.add_server(server, "node1")
+
+    def lose(path: str) -> None:
+        if path == ends:
+            nova.broken.add("/os-hypervisors")
+            nova.servers = [one for one in nova.servers if one["id"] != server]
+
+    nova.before = lose
+    outside = truth(nova).read()
+    assert outside.sees_host(("node0",))
+    assert not outside.sees_host(("node1",))
+
+
 def test_a_list_that_breaks_off_is_no_truth(cloud: Cloud, nova: NovaStub) -> None:
     nova.broken.add("/os-migrations")
     with pytest.raises(NovaUnavailable, match="migrations cannot be read: it answered 500"):

@@ -1,13 +1,14 @@
 """``--nova``: the outside truth as Nova's API tells it, through openstacksdk.
 
 Servers, migrations and hypervisors are listed page by page. A cell that does not answer is missing
-from some lists and shows bare servers in others: hosts that are not listed are unseen, servers in
-the state UNKNOWN too. As lists may also leave out what exists (soft-deleted servers, say), whoever
-would be an orphan is asked for by its uuid, and only a 404 counts.
+from the pages of servers and migrations without a word, and leaves no list of hypervisors at all:
+then the hosts are those that the listed servers are on, and others are unseen. As lists may also
+leave out what exists (soft-deleted servers, say), whoever would be an orphan is asked for by its
+uuid, and only a 404 counts.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -16,7 +17,8 @@ from moorage.domain.outside import Migration, Outside, Server
 Entry: TypeAlias = Mapping[str, Any]
 
 SERVERS_MICROVERSION: Final = "2.71"
-"""From 2.47 a server shows its flavor's amounts, from 2.69 those of a silent cell are shown."""
+"""From 2.47 a server shows its flavor's amounts; from 2.69 one of a silent cell is shown, bare, to
+who asks for it by its uuid (a list that goes page by page leaves it out)."""
 
 MIGRATIONS_MICROVERSION: Final = "2.59"
 """The first that shows a migration's uuid, and goes page by page."""
@@ -29,12 +31,17 @@ ASKED_MAX: Final = 5_000
 """Suspects that are asked for by uuid; the others stay unknown."""
 
 _MIB_A_GIB: Final = 1_024
+_HYPERVISOR: Final = "OS-EXT-SRV-ATTR:hypervisor_hostname"
 _VOLUME_BACKED: Final = ("", None)
 _OVERRIDE: Final = "resources:"
 
 
 class NovaUnavailable(Exception):
     """Nova cannot be asked; the text says what was asked, and tells no secret."""
+
+
+class NovaFailed(NovaUnavailable):
+    """Nova has answered that something is wrong with itself."""
 
 
 class NovaTruth:
@@ -71,16 +78,16 @@ class NovaTruth:
         """
         # What comes up while the lists are read is younger than this, and so left alone.
         taken_at = datetime.now(UTC).replace(tzinfo=None)
-        hosts = list(self._pages("/os-hypervisors", "hypervisors", "id", HYPERVISORS_MICROVERSION))
+        before = self._listed_hosts() or _hosts_of(self._servers())
         # Migrations before servers: one that ends in between shows a server that is settled and
         # a migration that is still under way, and not the other way round.
         migrations = list(
             self._pages("/os-migrations", "migrations", "uuid", MIGRATIONS_MICROVERSION)
         )
-        servers = list(
-            self._pages("/servers/detail?all_tenants=1", "servers", "id", SERVERS_MICROVERSION)
-        )
-        names = {host["hypervisor_hostname"]: host["id"] for host in hosts}
+        servers = self._servers()
+        after = self._listed_hosts() or _hosts_of(servers)
+        # A cell that was away in between has left its servers or migrations out of their lists.
+        names = {name: before[name] for name in before if name in after}
         return Outside(
             taken_at=taken_at,
             servers={one["id"]: _server(one, names) for one in servers},
@@ -93,6 +100,21 @@ class NovaTruth:
     def ask(self, uuids: Sequence[str]) -> Set[str]:
         """Those of these consumers that are certainly no servers."""
         return {uuid for uuid in uuids[:ASKED_MAX] if self._is_gone(uuid)}
+
+    def _servers(self) -> Sequence[Entry]:
+        return list(
+            self._pages("/servers/detail?all_tenants=1", "servers", "id", SERVERS_MICROVERSION)
+        )
+
+    def _listed_hosts(self) -> Mapping[str, str] | None:
+        """The uuids of all hypervisors by name; None: there is no list, as a cell is silent."""
+        try:
+            listed = list(
+                self._pages("/os-hypervisors", "hypervisors", "id", HYPERVISORS_MICROVERSION)
+            )
+        except NovaFailed:
+            return None
+        return {one["hypervisor_hostname"]: one["id"] for one in listed}
 
     def _is_gone(self, uuid: str) -> bool:
         from keystoneauth1 import exceptions  # noqa: PLC0415
@@ -131,15 +153,21 @@ class NovaTruth:
                 f"Nova's list of {what} cannot be read: {type(error).__name__}"
             ) from None
         if answer.status_code != OK:
-            raise NovaUnavailable(
-                f"Nova's list of {what} cannot be read: it answered {answer.status_code}"
-            )
+            failure = NovaFailed if answer.status_code >= SERVER_ERROR else NovaUnavailable
+            raise failure(f"Nova's list of {what} cannot be read: it answered {answer.status_code}")
         page: Sequence[Entry] = answer.json()[what]
         return page
 
 
 OK: Final = 200
 NOT_FOUND: Final = 404
+SERVER_ERROR: Final = 500
+
+
+def _hosts_of(servers: Iterable[Entry]) -> Mapping[str, str]:
+    """The hosts that these servers are on, by name; their uuids are not told."""
+    names = (one.get(_HYPERVISOR) for one in servers)
+    return {name: name for name in names if name}
 
 
 def _migration(entry: Entry) -> Migration:
@@ -150,7 +178,7 @@ def _migration(entry: Entry) -> Migration:
 
 def _server(entry: Entry, hosts: Mapping[str, str]) -> Server:
     """A server; one of a silent cell has its uuid and little else."""
-    name = entry.get("OS-EXT-SRV-ATTR:hypervisor_hostname")
+    name = entry.get(_HYPERVISOR)
     return Server(
         uuid=entry["id"],
         host=name and hosts.get(name, name),
