@@ -73,11 +73,12 @@ class Service:
         return Client(over_http("127.0.0.1", self.port), microversion=microversion)
 
     def workers(self) -> list[int]:
+        """The processes that serve; they have names of their own where setproctitle is there."""
         assert self.running is not None
         return [
             child
             for child in children(self.running.process.pid)
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
         ]
 
     def kill_worker(self, dice: random.Random) -> None:
