@@ -155,9 +155,15 @@ def test_it_stops_when_told_to(tmp_path: Path) -> None:
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     served = serve(tmp_path)
     try:
-        for child in children(served.running.process.pid):
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                os.kill(child, signal.SIGKILL)
+        # The others have names of their own where setproctitle is there.
+        workers = [
+            child
+            for child in children(served.running.process.pid)
+            if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+        assert workers
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
         wait_until(lambda: answers(served.client), served.running, "the new workers")
     finally:
         served.running.end()
