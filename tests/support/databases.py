@@ -97,10 +97,13 @@ class MariadbServer:
     def __init__(self) -> None:
         self._user = find_unprivileged_user("mysql")
         self._home = _make_home("moorage-mariadb-", self._user)
+        # A server that starts deletes what it takes for leftovers in its directory for temporary
+        # files; were that one directory for all, it would be what another one just works with.
         install, server = _find_program("mariadb-install-db"), _find_program("mariadbd")
         run_to_end(
             [install, "--no-defaults", f"--datadir={self._home / 'books'}", "--skip-test-db",
-             "--auth-root-authentication-method=normal", *self._user_option()],
+             "--auth-root-authentication-method=normal", f"--tmpdir={self._home}",
+             *self._user_option()],
             user=None, cwd=self._home,
         )  # fmt: skip
         grants = self._home / "grants.sql"
@@ -113,7 +116,7 @@ class MariadbServer:
                 server, "--no-defaults", f"--datadir={self._home / 'books'}", f"--port={port}",
                 "--bind-address=127.0.0.1", f"--socket={self._home / 'socket'}",
                 f"--pid-file={self._home / 'pid'}", f"--init-file={grants}",
-                "--skip-name-resolve", "--character-set-server=utf8mb4",
+                f"--tmpdir={self._home}", "--skip-name-resolve", "--character-set-server=utf8mb4",
                 "--max-connections=400", "--innodb-buffer-pool-size=128M",
                 "--innodb-lock-wait-timeout=10", *self._user_option(),
             ],

@@ -116,7 +116,7 @@ class GaleraNode:
         run_to_end(
             [_find_program("mariadb-install-db"), "--no-defaults",
              f"--datadir={self._home / 'books'}", "--skip-test-db",
-             "--auth-root-authentication-method=normal"],
+             "--auth-root-authentication-method=normal", f"--tmpdir={self._home}"],
             user=self._user, cwd=self._home,
         )  # fmt: skip
         (self._home / "grants.sql").write_text(
