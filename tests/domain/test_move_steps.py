@@ -327,6 +327,19 @@ def test_a_consumer_that_is_moved_anew_leaves_no_hold_behind(*, begun: bool) -> 
     assert pool_use(ledger) == 20
 
 
+def test_what_a_hold_leaves_of_a_full_pool_is_not_claimed_twice() -> None:
+    """It was in use by the consumer too, and still is."""
+    ledger = opened(pool=20)
+    with pytest.raises(CapacityExceeded):
+        decide(
+            ledger,
+            claim(INSTANCE),
+            claim(OTHER, p2=2, p3=20),
+            claim(ConsumerUuid("another"), p3=20),
+        )
+    check_books(ledger)
+
+
 def test_a_hold_that_the_same_request_claims_for_is_left_to_it() -> None:
     ledger = opened()
     decide(ledger, claim(INSTANCE), claim(OTHER, p2=2, p3=20), claim(HOLD, p1=1))

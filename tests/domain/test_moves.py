@@ -293,6 +293,19 @@ def test_a_consumer_that_is_swapped_again_leaves_its_old_move_even_where_the_poo
         decide(ledger, claim(OTHER, p3=1))
 
 
+@pytest.mark.parametrize(("kept", "taken"), [(0, 20), (5, 15), (20, 1)])
+def test_nobody_takes_of_a_full_pool_what_ends_with_a_credit(kept: int, taken: int) -> None:
+    """Who is swapped again may have what it has, and no other claim of the request more."""
+    ledger = swapped(pool=20)
+    decide(ledger, claim(INSTANCE, p2=2, p3=20))
+    hold = claim(MIGRATION, p3=kept) if kept else claim(MIGRATION)
+    swap = claim(INSTANCE), claim(ConsumerUuid("third"), p2=2, p3=20), hold
+    with pytest.raises(CapacityExceeded):
+        decide(ledger, *swap, claim(OTHER, p3=taken))
+    decide(ledger, *swap)
+    assert pool_use(ledger) == 20 + kept
+
+
 def test_a_credit_stays_where_a_pool_ceases_to_share() -> None:
     ledger = swapped()
     decide(ledger, claim(INSTANCE, p2=2, p3=20))

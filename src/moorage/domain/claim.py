@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from moorage.domain.ids import ConsumerUuid, Generation, ProviderId, ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.domain.ledger import Consumer, Ledger, MoveChange, ProviderStock, Slot
-from moorage.domain.move import MoveState, Observer
+from moorage.domain.move import Move, MoveState, Observer
 from moorage.domain.observe import Wish, decide_moves
 from moorage.domain.refusals import (
     CapacityExceeded,
@@ -81,7 +81,8 @@ def decide_claims(
     moves = decide_moves(ledger, wishes, observer) if ledger.moves or len(claims) > 1 else []
     left = find_left_holds(ledger, moves, {claim.consumer for claim in claims})
     released = [ledger.held_by(consumer) for consumer in (*(c.consumer for c in claims), *left)]
-    check_inventories(ledger, claims, room_for(ledger, released, moves))
+    after = {wish.consumer: wish.held for wish in wishes} | {hold: {} for hold in left}
+    check_inventories(ledger, claims, room_for(ledger, released, moves, after))
     changes = [
         enter_claim(ledger, claim, wish.held, absentee)
         for claim, wish in zip(claims, wishes, strict=True)
@@ -209,9 +210,16 @@ class Room:
 
 
 def room_for(
-    ledger: Ledger, holdings: Iterable[Mapping[Slot, int]], moves: Sequence[MoveChange]
+    ledger: Ledger,
+    holdings: Iterable[Mapping[Slot, int]],
+    moves: Sequence[MoveChange],
+    after: Mapping[ConsumerUuid, Mapping[Slot, int]],
 ) -> Room:
-    """The room for a request that releases these holdings and does this to moves."""
+    """The room for a request that releases these holdings and does this to moves.
+
+    Args:
+        after: what the consumers that change hold then.
+    """
     released: Counter[Slot] = Counter()
     for held in holdings:
         released.update(held)
@@ -219,13 +227,19 @@ def room_for(
         # What the claims ask for is added whole, so credits are taken off where the rest is.
         released.update(_credits(move.after.credits for move in moves))
         released.subtract(_credits(move.before.credits for move in moves if move.before))
-    # Who gives all to another hold takes nothing, though credits of the former hold end.
+    # Who gives all to another hold takes nothing, though credits of the former hold end. But that
+    # is so only as far as the former hold stays: what it gives up is still in use by the consumer.
     ended = _credits(
-        move.before.credits
+        _still_held(move.before, after.get(move.before.hold, ledger.held_by(move.before.hold)))
         for move in moves
         if move.before and move.after.state is MoveState.ABANDONED
     )
     return Room(ledger.used, released, ended)
+
+
+def _still_held(move: Move, held: Mapping[Slot, int]) -> Mapping[Slot, int]:
+    """The part of a move's credits that its hold goes on holding."""
+    return {slot: min(amount, held.get(slot, 0)) for slot, amount in move.credits.items()}
 
 
 def _credits(moves: Iterable[Mapping[Slot, int]]) -> Counter[Slot]:

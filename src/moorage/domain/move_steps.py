@@ -126,7 +126,7 @@ def decide_opening(
     hold_before = ledger.consumers.get(opening.hold)
     opened = MoveChange(None, move, hold_before)
     # The source stays in use, by the hold: nothing is released.
-    check_inventories(ledger, [claim], room_for(ledger, (), [opened]))
+    check_inventories(ledger, [claim], room_for(ledger, (), [opened], {}))
     changes = [enter_claim(ledger, claim, wanted, absentee)]
     if consumer is not None and source:
         move_usage(ledger, {}, {slot: n for slot, n in source.items() if slot in ledger.used})
@@ -202,7 +202,7 @@ def decide_rescheduling(
         credits=credits_of(wanted, kept, _sharing(ledger, move)),
     )
     change = MoveChange(move, after, ledger.consumers.get(move.hold))
-    room = room_for(ledger, [ledger.held_by(claim.consumer)], [change])
+    room = room_for(ledger, [ledger.held_by(claim.consumer)], [change], {})
     check_inventories(ledger, [claim], room)
     changes = [enter_claim(ledger, claim, wanted, absentee)]
     ledger.enter_move(change)
