@@ -174,6 +174,21 @@ def test_whoever_is_unshelved_needs_an_owner_and_nobody_else_may_have_one(cloud:
     assert order(cloud, instance).code == "moorage.consumer_in_move"
 
 
+@pytest.mark.parametrize("spelt", [str.lower, str.upper])
+def test_a_move_has_a_uuid_of_its_own(cloud: Cloud, spelt: Callable[[str], str]) -> None:
+    """Else the consumer would be its own hold, and be dropped where it has arrived."""
+    cloud.pool(disk=20)
+    owner = {"project_id": "project", "user_id": "user"}
+    instance, shelved = boot(cloud, cloud.host(pooled=True)), new_uuid()
+    for consumer, more in (
+        (instance, {"kind": "migrate"}),
+        (shelved, {"kind": "unshelve", "request": "resources=VCPU:1", **owner}),
+    ):
+        answer = cloud.own.put(f"{MOVES}/{spelt(consumer)}", {"consumer": consumer, **more})
+        assert (answer.status, answer.code) == (400, "moorage.bad_request")
+        assert "a uuid of its own" in answer.text
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -155,6 +155,7 @@ def check_may_move(ledger: Ledger, opening: Opening, consumer: ConsumerUuid) -> 
             raise NothingToMove(consumer)
     elif mover is not None and mover.held:
         raise ConsumerHolds(mover.uuid, mover.generation)
+    assert consumer != opening.hold  # a confirmation would drop what it arrived with
 
 
 def _destination(ledger: Ledger, claim: ConsumerClaim) -> Mapping[Slot, int]:

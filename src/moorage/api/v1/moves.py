@@ -146,10 +146,12 @@ def ordering_of(call: Call, uuid: str, asked: MoveAsked) -> MoveOrdering:
     """The order that a body makes.
 
     Raises:
-        Problem: it names an owner and must not, or the other way round; or its request cannot be
-            read.
+        Problem: the move has the uuid of its consumer; or it names an owner and must not, or the
+            other way round; or its request cannot be read.
     """
     kind, consumer = MoveKind(asked.kind), ConsumerUuid(asked.consumer)
+    if consumer.lower() == uuid.lower():  # some databases take both spellings for one consumer
+        raise Problem(400, "The move needs a uuid of its own: that of its consumer is taken.")
     return MoveOrdering(
         uuid=MoveUuid(uuid),
         kind=kind,
