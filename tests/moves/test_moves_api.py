@@ -239,7 +239,7 @@ def test_moves_are_listed_by_what_is_asked_for_and_in_pages(cloud: Cloud) -> Non
     assert pages == [everything[:4], everything[4:]]
     lost = cloud.own.get(f"{MOVES}?marker={new_uuid()}")
     assert (lost.status, lost.code) == (400, "moorage.unknown_move")
-    for query in ("?state=moving", "?limit=0", "?colour=red", "?open=perhaps"):
+    for query in ("?state=moving", "?limit=0", "?colour=red", "?open=perhaps", "?consumer=me"):
         assert cloud.own.get(f"{MOVES}{query}").status == 400
 
 

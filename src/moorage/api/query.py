@@ -127,7 +127,8 @@ def _plain_check(rules: Mapping[str, Any]) -> Callable[[str], bool]:
             longest = rules.get("maxLength", 255)
             return lambda value: bool(matches(value)) and 0 < len(value) <= longest
         case {"maxLength": longest}:
-            return lambda value: 0 < len(value) <= longest
+            shortest = rules.get("minLength", 1)
+            return lambda value: shortest <= len(value) <= longest
         case _:
             return lambda _: True
 

@@ -30,7 +30,7 @@ from moorage.api.v1.endpoints import (
     uuid_in,
 )
 from moorage.api.v1.searches import Asked, Trees, Uuid, search_of
-from moorage.api.wire import ConsumerType, OwnerId
+from moorage.api.wire import UUID, ConsumerType, OwnerId
 from moorage.candidates.options import Preference
 from moorage.candidates.request import CandidatesRequest
 from moorage.domain import refusals
@@ -304,8 +304,6 @@ def _step_endpoint(
     )
 
 
-_UUID: Final = {"type": "string", "minLength": 36, "maxLength": 36}
-
 MOVES: Final = (
     Endpoint(
         "open_move",
@@ -345,7 +343,7 @@ MOVES: Final = (
         "Moves, oldest first, a page at a time.",
         answer=MovesAnswer,
         parameters=(
-            Parameter("consumer", "Only moves of this consumer.", _UUID),
+            Parameter("consumer", "Only moves of this consumer.", UUID),
             Parameter(
                 "project_id",
                 "Only moves of this project's consumers.",
@@ -358,7 +356,7 @@ MOVES: Final = (
                 "Only moves that are open, or only those that are over.",
                 {"type": "string", "enum": ["true", "false"]},
             ),
-            Parameter("marker", "The move that ended the page before.", _UUID),
+            Parameter("marker", "The move that ended the page before.", UUID),
             Parameter(
                 "limit",
                 f"At most so many moves, {MOVES_SHOWN_MAX} at most; {MOVES_SHOWN} where it is "
