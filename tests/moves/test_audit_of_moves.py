@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from moorage.domain.claim import ConsumerClaim
-from moorage.domain.findings import Kind
+from moorage.domain.findings import CreditDiff, Kind, MoveDiff, Place
 from moorage.domain.ids import ConsumerUuid
 from moorage.domain.mending import UndoRefused
+from moorage.domain.move import MoveState
 from moorage.operations.claim import claim
 from moorage.operations.release import release
 from moorage.operations.services import Services
@@ -82,6 +84,18 @@ def test_a_hold_that_was_left_over_is_healed_and_its_credits_end(cloud: Cloud) -
     assert (pool_use(cloud), project_use(cloud)) == (40, 40)
     assert cloud.dump() == before
     assert find_faults(cloud.services) == []
+
+
+def test_a_diff_says_that_a_move_and_its_credits_end(cloud: Cloud) -> None:
+    """The pool keeps what it has: the hold goes, and what counted once for both counts in full."""
+    server, migration = move(cloud)
+    cloud.tell_migration(migration, server, "confirmed")
+    (row,) = cloud.services.store.read(text("SELECT uuid FROM moorage_moves"))
+    diff = cloud.only(cloud.outside()).diff
+    assert diff.moves == (MoveDiff(row.uuid, MoveState.CLAIMED, MoveState.ABANDONED),)
+    place = Place(cloud.pools[0], "DISK_GB")
+    assert diff.credits == (CreditDiff(row.uuid, place, FLAVOR["DISK_GB"], 0),)
+    assert {one.place.provider for one in diff.totals} == {cloud.hosts[0]}
 
 
 def test_a_heal_is_not_undone_once_the_consumer_of_the_move_that_it_ended_has_changed(

@@ -1,5 +1,6 @@
 """A look at all holdings at once: by consumer, by tree, by pool."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -19,6 +20,7 @@ from moorage.domain.findings import (
     AllocationDiff,
     Confidence,
     ConsumerDiff,
+    CreditDiff,
     Diff,
     Finding,
     HoldingsRemedy,
@@ -31,6 +33,7 @@ from moorage.domain.findings import (
 )
 from moorage.domain.ids import ProviderId
 from moorage.domain.ledger import Slot
+from moorage.domain.move import MoveState
 
 SEVERITIES: Final[Mapping[Kind, Severity]] = {
     Kind.TOTAL_WRONG: Severity.ERROR,
@@ -76,6 +79,9 @@ class Survey:
         )
         self.open_moves = tuple(move for move in books.moves if move.state.is_open)
         self.open_by_hold: Mapping[str, AuditedMove] = {one.hold: one for one in self.open_moves}
+        self._open_by_member: Mapping[str, AuditedMove] = {
+            uuid: one for one in self.open_moves for uuid in (one.consumer, one.hold)
+        }
         self.ended_by_hold: Mapping[str, AuditedMove] = {
             one.hold: one for one in books.moves if not one.state.is_open
         }
@@ -155,10 +161,14 @@ class Survey:
         ]
 
     def diff(self, holds: Iterable[Holds], end: MoveEnd | None = None) -> Diff:
-        """What making consumers hold this changes, and ending their move."""
+        """What making consumers hold this changes, and ending their moves.
+
+        Args:
+            end: how one of these moves ends; any other is abandoned.
+        """
         consumers: list[ConsumerDiff] = []
         allocations: list[AllocationDiff] = []
-        moved: dict[Slot, int] = {}
+        moved: Counter[Slot] = Counter()
         for change in holds:
             position = self.position(change.consumer)
             before = {} if position is None else self.held(position)
@@ -169,14 +179,35 @@ class Survey:
                 if was != becomes:
                     place = self.books.place(slot)
                     allocations.append(AllocationDiff(change.consumer, place, was, becomes))
-                    moved[slot] = moved.get(slot, 0) + becomes - was
+                    moved[slot] += becomes - was
+        ended = self._moves_of(one.consumer for one in consumers)
+        moves = {one.uuid: MoveDiff(one.uuid, one.state, MoveState.ABANDONED) for one in ended}
+        if end is not None:
+            moves[end.uuid] = MoveDiff(end.uuid, end.before, end.after)
+        uncredited = [
+            CreditDiff(move.uuid, self.books.place(slot), amount, 0)
+            for move in ended
+            for slot, amount in sorted(move.credits.items())
+        ]
+        for move in ended:
+            moved.update(move.credits)
         totals = [
             TotalDiff(self.books.place(slot), total, total + by)
             for slot, by in sorted(moved.items())
             if by and (total := self.total(slot)) is not None
         ]
-        moves = () if end is None else (MoveDiff(end.uuid, end.before, end.after),)
-        return Diff(tuple(consumers), tuple(allocations), tuple(totals), moves)
+        return Diff(
+            tuple(consumers),
+            tuple(allocations),
+            tuple(totals),
+            tuple(moves.values()),
+            tuple(uncredited),
+        )
+
+    def _moves_of(self, consumers: Iterable[str]) -> list[AuditedMove]:
+        """The open moves that some consumers are in, each once."""
+        found = (self._open_by_member.get(uuid) for uuid in consumers)
+        return list({move.uuid: move for move in found if move is not None}.values())
 
     def holds(self, position: int, keeps: Mapping[Slot, int]) -> Holds:
         """A change of what a consumer holds, from the state it is in."""
