@@ -11,7 +11,12 @@ from moorage.domain.mending import HealRefused
 from moorage.domain.move import MoveEvent
 from moorage.domain.outside import Outside
 from tests.audit.cloud import ON_HOST, ON_POOL, Cloud
-from tests.audit.faults import hold_of_an_observed_move_that_nobody_lists, overdue_and_never_started
+from tests.audit.faults import (
+    Injected,
+    hold_of_an_observed_move_that_nobody_lists,
+    overdue_and_deleted,
+    overdue_and_never_started,
+)
 from tests.support.books import new_uuid, now
 
 InFlight = Callable[[Cloud], str]
@@ -206,4 +211,21 @@ def test_an_overdue_move_that_was_started_since_it_was_shown_is_not_healed(cloud
     before = cloud.dump()
     with pytest.raises(HealRefused):
         cloud.heal(finding)
+    assert cloud.dump() == before
+
+
+@pytest.mark.parametrize("fault", [overdue_and_never_started, overdue_and_deleted])
+def test_an_overdue_move_of_which_nobody_is_left_can_be_ended(
+    cloud: Cloud, fault: Callable[[Cloud], Injected]
+) -> None:
+    """Another service has served for a time, and dropped what both consumers held."""
+    uuid = fault(cloud).subject
+    cloud.sql("DELETE FROM allocations")
+    cloud.sql("DELETE FROM consumers")
+    before = cloud.dump()
+    (finding,) = (one for one in cloud.audit().findings if one.kind is Kind.MOVE_OVERDUE)
+    assert [(one.move, one.after.is_open) for one in finding.diff.moves] == [(uuid, False)]
+    healed = cloud.heal(finding)
+    assert uuid not in cloud.kinds()
+    cloud.undo(healed.undo_id)
     assert cloud.dump() == before

@@ -180,7 +180,9 @@ class Survey:
                     place = self.books.place(slot)
                     allocations.append(AllocationDiff(change.consumer, place, was, becomes))
                     moved[slot] += becomes - was
-        ended = self._moves_of(one.consumer for one in consumers)
+        # An ordered move has its hold's uuid, and may be all that is left of it.
+        ending = () if end is None else (end.uuid,)
+        ended = self._moves_of((*(one.consumer for one in consumers), *ending))
         moves = {one.uuid: MoveDiff(one.uuid, one.state, MoveState.ABANDONED) for one in ended}
         if end is not None:
             moves[end.uuid] = MoveDiff(end.uuid, end.before, end.after)

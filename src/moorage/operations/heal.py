@@ -222,7 +222,8 @@ class _HoldingsHeal:
     def apply(self, remedy: HoldingsRemedy) -> UndoRecord:
         """Change the consumers and let the running totals follow."""
         tx, uuids = self._tx, [one.consumer for one in remedy.holds]
-        kept = keep_moves_of(tx, uuids)
+        # Of a move that is to end there may be nobody left to change.
+        kept = keep_moves_of(tx, uuids if remedy.end is None else self._finding.consumers)
         unchanged = partners(tx, kept)
         ended = end_moves(
             tx,
