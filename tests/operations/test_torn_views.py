@@ -8,9 +8,11 @@ import pytest
 from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import CapacityExceeded
 from moorage.operations import books
+from moorage.operations.release import release
 from moorage.operations.services import Services
 from moorage.operations.show_allocations import show_allocations
-from tests.support.books import add_host, claim_for, hold, open_services
+from moorage.operations.show_usages import show_usages
+from tests.support.books import add_host, claim_for, find_faults, hold, open_services, origin
 from tests.support.databases import DatabaseKind
 from tests.support.ids import new_uuid
 
@@ -30,6 +32,18 @@ def held_units(services: Services, consumer: str, host: str) -> int:
     return amounts["VCPU"]
 
 
+def come_between(monkeypatch: pytest.MonkeyPatch, other: Callable[[], None]) -> None:
+    """Let somebody else be faster, once, between what the next request loads and its locks."""
+    lock_stock = books.lock_stock
+
+    def lock_after_the_other(*args: Any) -> Any:
+        monkeypatch.setattr(books, "lock_stock", lock_stock)
+        other()
+        return lock_stock(*args)
+
+    monkeypatch.setattr(books, "lock_stock", lock_after_the_other)
+
+
 @servers
 def test_what_a_consumer_took_in_the_meantime_does_not_stand_in_its_own_way(
     kind: DatabaseKind,
@@ -41,20 +55,49 @@ def test_what_a_consumer_took_in_the_meantime_does_not_stand_in_its_own_way(
     host = add_host(here, {"VCPU": Inventory(4)})
     consumer = new_uuid()
     hold(here, claim_for(consumer, {host: {"VCPU": 1}}))
-    lock_stock = books.lock_stock
-    between = iter([lambda: hold(there, claim_for(consumer, {host: {"VCPU": 3}}, checks=False))])
-
-    def lock_after_the_other(*args: Any) -> Any:
-        for come_between in between:
-            monkeypatch.setattr(books, "lock_stock", lock_stock)
-            come_between()
-        return lock_stock(*args)
-
-    monkeypatch.setattr(books, "lock_stock", lock_after_the_other)
+    come_between(
+        monkeypatch,
+        lambda: hold(there, claim_for(consumer, {host: {"VCPU": 3}}, checks=False)),
+    )
     # Its 3 units are its own to replace: seen as another's, they would leave no room for 4.
     hold(here, claim_for(consumer, {host: {"VCPU": 4}}, checks=False))
     assert held_units(here, consumer, host) == 4
     with pytest.raises(CapacityExceeded):
         hold(here, claim_for(consumer, {host: {"VCPU": 5}}, checks=False))
+    here.store.close()
+    there.store.close()
+
+
+def release_it(services: Services, consumer: str, host: str) -> None:
+    release(services, consumer=consumer, origin=origin())
+
+
+def claim_elsewhere(services: Services, consumer: str, host: str) -> None:
+    hold(services, claim_for(consumer, {host: {"VCPU": 2}}, generation=1))
+
+
+@pytest.mark.parametrize("change", [release_it, claim_elsewhere])
+@servers
+def test_a_mover_that_is_claimed_for_in_the_meantime_gives_up_all_it_has(
+    kind: DatabaseKind,
+    change: Callable[[Services, str, str], None],
+    fresh_database: Callable[[DatabaseKind], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It held nothing when it was loaded, so that nobody has locked what it holds by now."""
+    url = fresh_database(kind)
+    here, there = open_services(url), open_services(url, upgrade=False)
+    source, destination, another = (add_host(here, {"VCPU": Inventory(4)}) for _ in range(3))
+    instance, migration = new_uuid(), new_uuid()
+    hold(here, claim_for(instance, {source: {"VCPU": 1}}))
+    hold(
+        here,
+        claim_for(instance, {}, generation=1),
+        claim_for(migration, {source: {"VCPU": 1}}),
+    )
+    come_between(monkeypatch, lambda: hold(there, claim_for(instance, {destination: {"VCPU": 1}})))
+    change(here, instance, another)
+    assert show_usages(here, destination)[1] == {"VCPU": 0}
+    assert find_faults(here) == []
     here.store.close()
     there.store.close()

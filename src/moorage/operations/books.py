@@ -154,7 +154,8 @@ def load_books(
         providers: further providers whose inventories are going to change.
         opens_moves: a move is ordered, so that it matters which providers share.
     """
-    found = load_consumers(tx, {claim.consumer for claim in claims} | set(consumers))
+    named = {claim.consumer for claim in claims} | set(consumers)
+    found = load_consumers(tx, named)
     asked_of = {provider for claim in claims for provider in claim.resources}
     swaps = may_swap(found.by_uuid, claims)
     # Whose mover is given away leaves a hold behind, which is dropped with it.
@@ -172,7 +173,7 @@ def load_books(
         known_classes=_known_classes(tx, claims, stock),
     )
     if concerns_moves:
-        _add_moves(ledger, *loaded)
+        _add_moves(ledger, named, *loaded)
     if swaps:
         _check_kept(ledger, left)
     return Books(
@@ -199,16 +200,25 @@ def _about_moves(
     return (OPEN_MOVES, found.moves), (CONSUMERS, others), (SHARING, providers)
 
 
-def _add_moves(ledger: Ledger, moves: Rows, others: Rows, sharing: Rows) -> None:
+def _add_moves(
+    ledger: Ledger, named: Collection[ConsumerUuid], moves: Rows, others: Rows, sharing: Rows
+) -> None:
     """Add open moves to a ledger, with the other consumer of each.
 
     What both have in common is on providers that are locked by now, whichever of them changes: so
     the sums stay true. That the other consumer stays as it is seen here, its move's generation
     guards.
+
+    Args:
+        named: the consumers that are going to change, which were looked for before the locks.
+    Raises:
+        StaleView: one of them was not there then, so that what it holds by now is not locked.
     """
     open_moves = moves_from(moves)
     members = {consumer for move in open_moves for consumer in (move.consumer, move.hold)}
     for uuid, partner in consumers_from(others, sorted(members)).by_uuid.items():
+        if uuid in named:
+            raise StaleView
         if uuid in members:
             ledger.consumers.setdefault(uuid, partner)
     for move in open_moves:
