@@ -1,5 +1,6 @@
 """How the books are read for an audit: none at all, or many with no more statements."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from moorage.domain.findings import Kind
 from moorage.operations.audit import audit
 from tests.audit.cloud import Cloud
+from tests.audit.crowd import fill
 from tests.audit.faults import orphan
 from tests.support.books import count_statements, new_uuid, open_services
 from tests.support.databases import DatabaseKind
@@ -74,3 +76,16 @@ def test_a_consumer_may_hold_a_slot_in_several_rows(cloud: Cloud, listed: bool) 
     assert cloud.audit(cloud.outside()).findings == ()
     cloud.undo(healed.undo_id)
     assert cloud.dump() == before
+
+
+@pytest.mark.slow
+def test_two_hundred_thousand_allocations_are_audited_in_ten_seconds(sqlite_cloud: Cloud) -> None:
+    cloud = sqlite_cloud
+    fill(cloud, hosts=10_000, servers=66_667)
+    started = time.monotonic()
+    report = cloud.audit(cloud.outside())
+    took_s = time.monotonic() - started
+    assert report.providers >= 10_000
+    assert report.allocations >= 200_000
+    assert report.findings == ()
+    assert took_s <= 10
