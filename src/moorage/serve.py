@@ -19,6 +19,7 @@ from moorage.api.app import build_app, log_and_count
 from moorage.api.identity import identity_for
 from moorage.api.metrics_page import with_metrics
 from moorage.api.policy import Policy
+from moorage.api.preflights import with_preflights
 from moorage.api.request_ids import with_request_ids
 from moorage.candidates.request import SearchRules, Strategy
 from moorage.coherence.keeper import Keeper
@@ -294,8 +295,8 @@ def _behind_middleware(
 ) -> WSGIApplication:
     api, options = configuration.settings.api, configuration.options
     if api.cors_enabled:
-        application = CORS(application, options)
-    if api.auth_strategy == "keystone":
+        application = CORS(with_preflights(application), options)
+    if api.cors_enabled or api.auth_strategy == "keystone":
         application = with_request_ids(application, on_request=_on_request(configuration.settings))
     if api.metrics_enabled:
         application = with_metrics(application)

@@ -14,7 +14,7 @@ from moorage.settings import load_settings
 from moorage.telemetry.alerts import Seldom
 from tests.frame.conftest import Lines
 from tests.support.app import load_moorage, moorage_client
-from tests.support.client import Client, over_wsgi
+from tests.support.client import Answer, Client, over_wsgi
 from tests.support.deployments import Deployment, Subject
 
 PROVIDERS = "/resource_providers"
@@ -74,10 +74,11 @@ def test_a_site_may_let_a_browser_in(tmp_path: Path) -> None:
     assert turned_away.headers["access-control-allow-origin"] == "http://dashboard"
 
 
-def test_a_preflight_needs_no_token(tmp_path: Path) -> None:
+def ask_before_sending(directory: Path) -> Answer:
+    """What a browser is answered that asks whether a page of the dashboard may send a GET."""
     options = {"cors": {"allowed_origin": "http://dashboard"}}
-    answer = (
-        moorage_client(tmp_path, options=options)
+    return (
+        moorage_client(directory, options=options)
         .as_user(None)
         .send(
             "OPTIONS",
@@ -89,8 +90,21 @@ def test_a_preflight_needs_no_token(tmp_path: Path) -> None:
             },
         )
     )
+
+
+def test_a_preflight_needs_no_token(tmp_path: Path) -> None:
+    answer = ask_before_sending(tmp_path)
     assert answer.status == 200
     assert answer.headers["access-control-allow-methods"] == "GET"
+
+
+def test_a_preflight_is_one_line_in_the_log_under_the_id_that_the_browser_got(
+    tmp_path: Path, lines: Lines
+) -> None:
+    answer = ask_before_sending(tmp_path)
+    (line,) = [line for line in lines() if line["event"] == "request"]
+    assert line["request_id"] == answer.headers["x-openstack-request-id"]
+    assert (line["status"], line["method"]) == (200, "OPTIONS")
 
 
 def test_without_the_option_browsers_are_told_nothing(tmp_path: Path) -> None:
