@@ -212,6 +212,8 @@ def test_options_without_effect_are_told(site: Path) -> None:
             "[placement_database]connection",
         ),
         (("placement_database", "connection"), "db-secret", "[placement_database]connection"),
+        (("placement_database", "connection"), "sqlite://", "[placement_database]connection"),
+        (("placement_database", "connection"), "sqlite:///:memory:", "in a file"),
     ],
 )
 def test_an_error_names_the_option_and_no_secret(
