@@ -240,6 +240,18 @@ def test_a_file_that_cannot_be_parsed_does_not_tell_its_lines(tmp_path: Path) ->
     assert "db-secret" not in str(refused.value)
 
 
+def test_a_file_that_is_no_utf_8_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "placement.conf"
+    file.write_bytes("# f\xfcr uns\n[api]\n".encode("latin-1"))
+    monkeypatch.setenv("OS_PLACEMENT_CONFIG_DIR", str(tmp_path))
+    with pytest.raises(SettingsInvalid, match=str(file)):
+        load_settings()
+    monkeypatch.delenv("OS_PLACEMENT_CONFIG_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SettingsInvalid, match=str(file)):
+        load_settings()
+
+
 def test_no_secret_is_in_the_repr(site: Path) -> None:
     text = repr(load_settings(config_files=[site]))
     for secret in ("db-secret", "keystone-secret", "rabbit-secret"):
