@@ -32,6 +32,7 @@ from moorage.operations.services import Rules, Services
 from moorage.settings import (
     Configuration,
     DatabaseSettings,
+    LogSettings,
     Settings,
     SettingsInvalid,
     load_settings,
@@ -216,14 +217,27 @@ def load_process_app() -> WSGIApplication:
     keep_freed_memory()
     try:
         configuration = load_settings()
-        log = configuration.settings.log
-        configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+        begin_log(configuration.settings.log)
         return load_app(configuration, with_runner=True)
     except OPERATOR_ERRORS as error:
         write_warning("the service cannot start", reason=str(error))
     except Exception as error:  # noqa: BLE001 - see above
         write_error("the service cannot start", error)
     sys.exit(1)
+
+
+def begin_log(log: LogSettings) -> None:
+    """Log from now on as the site wants it.
+
+    Raises:
+        SettingsInvalid: the file cannot be written.
+    """
+    try:
+        configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+    except OSError as error:
+        raise SettingsInvalid(
+            f"[DEFAULT]log_file, log_dir: cannot write {log.log_file}: {error.strerror}"
+        ) from None
 
 
 def keep_freed_memory() -> None:

@@ -9,8 +9,15 @@ from wsgiref.validate import validator
 import pytest
 
 from moorage.domain.refusals import StoreUnavailable
-from moorage.serve import AddressTaken, NoAuthExposed, check_binding, check_free, is_loopback
-from moorage.settings import load_settings
+from moorage.serve import (
+    AddressTaken,
+    NoAuthExposed,
+    begin_log,
+    check_binding,
+    check_free,
+    is_loopback,
+)
+from moorage.settings import SettingsInvalid, load_settings
 from moorage.telemetry.alerts import Seldom
 from tests.frame.conftest import Lines
 from tests.support.app import load_moorage, moorage_client
@@ -60,6 +67,13 @@ def test_a_second_service_on_one_port_is_refused() -> None:
         with pytest.raises(AddressTaken, match=str(port)):
             check_free("127.0.0.1", port)
     check_free("127.0.0.1", port)
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    nowhere = {("DEFAULT", "log_dir"): str(tmp_path / "nowhere")}
+    log = load_settings(config_files=(), overrides=nowhere).settings.log
+    with pytest.raises(SettingsInvalid, match=r"log_dir: cannot write .*/nowhere/placement\.log"):
+        begin_log(log)
 
 
 def test_a_site_may_let_a_browser_in(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from moorage.settings import CONFIG_FILE_VARIABLE, Configuration, load_settings
-from moorage.telemetry.log import SERVER_LOG, configure_log, write_event
+from moorage.telemetry.log import SERVER_LOG, write_event
 from moorage.telemetry.metrics import MULTIPROCESS_DIRECTORY
 
 DEFAULT_PORT: Final = 8778
@@ -44,6 +44,7 @@ def serve(
     """Serve the API until told to stop (SIGTERM or Ctrl-C); requests in work are finished."""
     # Imported here: the rest of the command line need not wait for the whole service.
     from moorage.serve import (  # noqa: PLC0415
+        begin_log,
         check_binding,
         check_free,
         log_absent,
@@ -51,10 +52,9 @@ def serve(
     )
 
     configuration = load_settings()
-    log = configuration.settings.log
     check_binding(configuration.settings, host)
     check_free(host, port)
-    configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+    begin_log(configuration.settings.log)
     # The tables are seen to before any worker starts, so that the workers need not race for it.
     open_ready_store(configuration.settings.database, tell_absent=log_absent).close()
     os.environ[_UPGRADE_VARIABLE] = "false"
