@@ -18,7 +18,7 @@ from oslo_middleware import CORS, HTTPProxyToWSGI
 from moorage.api.app import build_app, log_and_count
 from moorage.api.identity import identity_for
 from moorage.api.metrics_page import with_metrics
-from moorage.api.policy import Policy
+from moorage.api.policy import Policy, PolicyInvalid
 from moorage.api.preflights import with_preflights
 from moorage.api.request_ids import with_request_ids
 from moorage.candidates.request import SearchRules, Strategy
@@ -69,6 +69,7 @@ class AddressTaken(Exception):
 OPERATOR_ERRORS: Final = (
     AddressTaken,
     NoAuthExposed,
+    PolicyInvalid,
     SettingsInvalid,
     StoreUnavailable,
     migrate.ForeignSchema,
@@ -87,17 +88,25 @@ def load_app(configuration: Configuration, *, with_runner: bool = False) -> WSGI
     store = open_ready_store(settings.database, tell_absent=log_absent)
     services = build_services(store, settings)
     identity = identity_for(settings.api.auth_strategy, configuration.options)
-    policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
     application = build_app(
         services,
         identity=identity,
-        policy=policy,
+        policy=load_policy(configuration),
         limits=settings.limits,
         on_request=_on_request(settings),
     )
     if with_runner and settings.runner_enabled:
         start_runner(services, audit_interval_s=settings.audit_interval_s)
     return _behind_middleware(identity.wrap(application), configuration)
+
+
+def load_policy(configuration: Configuration) -> Policy:
+    """The site's policy.
+
+    Raises:
+        PolicyInvalid: a file of it cannot be read.
+    """
+    return Policy(configuration.options, enforce_scope=configuration.settings.api.enforce_scope)
 
 
 def open_store(database: DatabaseSettings) -> Store:

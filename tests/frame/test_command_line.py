@@ -253,6 +253,15 @@ def test_the_policy_in_force_is_shown(tmp_path: Path) -> None:
     assert "placement:reshaper:reshape" in shown.stdout
 
 
+def test_a_policy_that_cannot_be_read_ends_the_start_before_any_worker(tmp_path: Path) -> None:
+    site = configure(tmp_path)
+    (tmp_path / "policy.yaml").write_text('"placement:traits:list": [\n')
+    failed = run("serve", "--port", str(find_free_port()), **site)
+    assert failed.returncode == 1
+    (told,) = failed.stderr.splitlines()
+    assert str(tmp_path / "policy.yaml") in told
+
+
 def test_the_version_is_shown() -> None:
     from moorage import __version__
 

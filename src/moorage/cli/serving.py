@@ -47,6 +47,7 @@ def serve(
         begin_log,
         check_binding,
         check_free,
+        load_policy,
         log_absent,
         open_ready_store,
     )
@@ -55,6 +56,8 @@ def serve(
     check_binding(configuration.settings, host)
     check_free(host, port)
     begin_log(configuration.settings.log)
+    # Read anew by each worker; but a file that is wrong would have them die one after another.
+    load_policy(configuration)
     # The tables are seen to before any worker starts, so that the workers need not race for it.
     open_ready_store(configuration.settings.database, tell_absent=log_absent).close()
     os.environ[_UPGRADE_VARIABLE] = "false"
