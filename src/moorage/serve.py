@@ -283,6 +283,19 @@ def check_binding(settings: Settings, host: str) -> None:
     )
 
 
+def find_address(host: str) -> str:
+    """The address of a host's name, the first if it has several; an address is its own.
+
+    Raises:
+        AddressTaken: nobody knows the name.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise AddressTaken(f"cannot listen on {host}: {error.strerror}") from None
+    return str(found[0][4][0])
+
+
 def check_free(host: str, port: int) -> None:
     """Refuse to listen where something else already does.
 

@@ -59,24 +59,25 @@ class Served:
 
     running: Running
     port: int
+    host: str = "127.0.0.1"
 
     @property
     def client(self) -> Client:
-        return Client(over_http("127.0.0.1", self.port), microversion="1.39")
+        return Client(over_http(self.host, self.port), microversion="1.39")
 
     def lines(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.running.log_path.read_text().splitlines()]
 
 
-def serve(directory: Path) -> Served:
+def serve(directory: Path, *, host: str = "127.0.0.1") -> Served:
     port = find_free_port()
     running = start(
-        [*COMMAND, "serve", "--port", str(port), "--workers", "2"],
+        [*COMMAND, "serve", "--host", host, "--port", str(port), "--workers", "2"],
         log_path=directory / "serve.log",
         cwd=directory,
         env=ENVIRONMENT | configure(directory, metrics=True),
     )
-    served = Served(running, port)
+    served = Served(running, port, host)
     wait_until(lambda: answers(served.client), running, "moorage serve")
     return served
 
@@ -142,6 +143,11 @@ def test_a_second_service_does_not_start_on_the_same_port(served: Served, tmp_pa
     second = run("serve", "--port", str(served.port), **configure(tmp_path))
     assert second.returncode == 1
     assert str(served.port) in second.stderr
+
+
+def test_it_can_be_told_where_to_listen_by_a_name(tmp_path: Path) -> None:
+    served = serve(tmp_path, host="localhost")
+    served.running.end()
 
 
 def test_it_stops_when_told_to(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from moorage.serve import (
     begin_log,
     check_binding,
     check_free,
+    find_address,
     is_loopback,
 )
 from moorage.settings import SettingsInvalid, load_settings
@@ -67,6 +68,13 @@ def test_a_second_service_on_one_port_is_refused() -> None:
         with pytest.raises(AddressTaken, match=str(port)):
             check_free("127.0.0.1", port)
     check_free("127.0.0.1", port)
+
+
+def test_a_name_stands_for_its_address() -> None:
+    assert is_loopback(find_address("localhost"))
+    assert find_address("127.8.8.8") == "127.8.8.8"
+    with pytest.raises(AddressTaken, match=r"no\.such\.host\.invalid"):
+        find_address("no.such.host.invalid")
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:

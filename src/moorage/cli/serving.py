@@ -34,7 +34,9 @@ def choose_config_file(file: Path) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on, or a name of one.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = DEFAULT_PORT,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     threads: Annotated[
@@ -47,14 +49,17 @@ def serve(
         begin_log,
         check_binding,
         check_free,
+        find_address,
         load_policy,
         log_absent,
         open_ready_store,
     )
 
     configuration = load_settings()
-    check_binding(configuration.settings, host)
-    check_free(host, port)
+    # The server takes addresses only.
+    address = find_address(host)
+    check_binding(configuration.settings, address)
+    check_free(address, port)
     begin_log(configuration.settings.log)
     # Read anew by each worker; but a file that is wrong would have them die one after another.
     load_policy(configuration)
@@ -66,7 +71,7 @@ def serve(
     server = Granian(
         "moorage.serve:load_process_app",
         factory=True,
-        address=host,
+        address=address,
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
@@ -78,7 +83,7 @@ def serve(
         log_dictconfig=SERVER_LOG,
     )
     with _shared_metrics(configuration):
-        write_event("serving", host=host, port=port, workers=workers, threads=threads)
+        write_event("serving", host=address, port=port, workers=workers, threads=threads)
         server.serve()
     write_event("stopped")
 
