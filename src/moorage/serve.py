@@ -38,6 +38,7 @@ from moorage.settings import (
     load_settings,
 )
 from moorage.store import migrate
+from moorage.store.dialects.urls import sqlite_file
 from moorage.store.store import Store
 from moorage.telemetry.log import (
     RequestLog,
@@ -175,6 +176,24 @@ def upgrade_database(
     try:
         if count_anew:
             migrate.recount(store, at=_utc_now())
+    finally:
+        store.close()
+
+
+def database_status(database: DatabaseSettings) -> migrate.SchemaStatus:
+    """How far the tables of the site's database are. Nothing is changed, and nothing made.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    file = sqlite_file(database.url)
+    can_be_made = file is not None and (database.embedded_file == file or file.parent.is_dir())
+    if file is not None and can_be_made and not file.exists():
+        # To open it would make it, and the next to look would take it for the site's.
+        return migrate.SchemaStatus(None, migrate.wanted_revision())
+    store = open_store(database)
+    try:
+        return migrate.status(store)
     finally:
         store.close()
 

@@ -192,6 +192,14 @@ def test_the_database_is_upgraded_on_demand(tmp_path: Path) -> None:
     assert found.isdecimal()
 
 
+@pytest.mark.parametrize("words", [("db", "status"), ("audit",)])
+def test_to_look_at_a_database_does_not_make_it(tmp_path: Path, words: tuple[str, ...]) -> None:
+    looked = run(*words, **configure(tmp_path))
+    assert looked.returncode == 1
+    assert "moorage db upgrade" in looked.stdout or "is not there" in looked.stderr
+    assert not (tmp_path / "books.db").exists()
+
+
 def test_a_service_without_its_tables_says_what_to_do(tmp_path: Path) -> None:
     refused = run(
         "serve",

@@ -82,3 +82,11 @@ def _suits_mysqlclient(url: URL) -> bool:
 def embedded_url(file: Path) -> str:
     """The URL of an embedded database in a file."""
     return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+
+
+def sqlite_file(connection: str) -> Path | None:
+    """The file that a URL of ours keeps the database in; None where a server has it."""
+    url = make_url(connection)
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return None
+    return Path(url.database)
