@@ -18,7 +18,8 @@ from oslo_middleware import CORS, HTTPProxyToWSGI
 from moorage.api.app import build_app, log_and_count
 from moorage.api.identity import identity_for
 from moorage.api.metrics_page import with_metrics
-from moorage.api.policy import Policy
+from moorage.api.policy import Policy, PolicyInvalid
+from moorage.api.preflights import with_preflights
 from moorage.api.request_ids import with_request_ids
 from moorage.candidates.request import SearchRules, Strategy
 from moorage.coherence.keeper import Keeper
@@ -31,11 +32,13 @@ from moorage.operations.services import Rules, Services
 from moorage.settings import (
     Configuration,
     DatabaseSettings,
+    LogSettings,
     Settings,
     SettingsInvalid,
     load_settings,
 )
 from moorage.store import migrate
+from moorage.store.dialects.urls import sqlite_file
 from moorage.store.store import Store
 from moorage.telemetry.log import (
     RequestLog,
@@ -67,6 +70,7 @@ class AddressTaken(Exception):
 OPERATOR_ERRORS: Final = (
     AddressTaken,
     NoAuthExposed,
+    PolicyInvalid,
     SettingsInvalid,
     StoreUnavailable,
     migrate.ForeignSchema,
@@ -85,17 +89,25 @@ def load_app(configuration: Configuration, *, with_runner: bool = False) -> WSGI
     store = open_ready_store(settings.database, tell_absent=log_absent)
     services = build_services(store, settings)
     identity = identity_for(settings.api.auth_strategy, configuration.options)
-    policy = Policy(configuration.options, enforce_scope=settings.api.enforce_scope)
     application = build_app(
         services,
         identity=identity,
-        policy=policy,
+        policy=load_policy(configuration),
         limits=settings.limits,
         on_request=_on_request(settings),
     )
     if with_runner and settings.runner_enabled:
         start_runner(services, audit_interval_s=settings.audit_interval_s)
     return _behind_middleware(identity.wrap(application), configuration)
+
+
+def load_policy(configuration: Configuration) -> Policy:
+    """The site's policy.
+
+    Raises:
+        PolicyInvalid: a file of it cannot be read.
+    """
+    return Policy(configuration.options, enforce_scope=configuration.settings.api.enforce_scope)
 
 
 def open_store(database: DatabaseSettings) -> Store:
@@ -168,6 +180,24 @@ def upgrade_database(
         store.close()
 
 
+def database_status(database: DatabaseSettings) -> migrate.SchemaStatus:
+    """How far the tables of the site's database are. Nothing is changed, and nothing made.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    file = sqlite_file(database.url)
+    can_be_made = file is not None and (database.embedded_file == file or file.parent.is_dir())
+    if file is not None and can_be_made and not file.exists():
+        # To open it would make it, and the next to look would take it for the site's.
+        return migrate.SchemaStatus(None, migrate.wanted_revision())
+    store = open_store(database)
+    try:
+        return migrate.status(store)
+    finally:
+        store.close()
+
+
 def build_services(store: Store, settings: Settings) -> Services:
     """What the operations work with."""
     absentee = Absentee(
@@ -215,14 +245,27 @@ def load_process_app() -> WSGIApplication:
     keep_freed_memory()
     try:
         configuration = load_settings()
-        log = configuration.settings.log
-        configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+        begin_log(configuration.settings.log)
         return load_app(configuration, with_runner=True)
     except OPERATOR_ERRORS as error:
         write_warning("the service cannot start", reason=str(error))
     except Exception as error:  # noqa: BLE001 - see above
         write_error("the service cannot start", error)
     sys.exit(1)
+
+
+def begin_log(log: LogSettings) -> None:
+    """Log from now on as the site wants it.
+
+    Raises:
+        SettingsInvalid: the file cannot be written.
+    """
+    try:
+        configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+    except OSError as error:
+        raise SettingsInvalid(
+            f"[DEFAULT]log_file, log_dir: cannot write {log.log_file}: {error.strerror}"
+        ) from None
 
 
 def keep_freed_memory() -> None:
@@ -257,6 +300,19 @@ def check_binding(settings: Settings, host: str) -> None:
         f"[api]auth_strategy=noauth2 makes everyone admin who can reach {host}: use keystone,"
         " a loopback address, or [moorage]allow_noauth_beyond_loopback=true"
     )
+
+
+def find_address(host: str) -> str:
+    """The address of a host's name, the first if it has several; an address is its own.
+
+    Raises:
+        AddressTaken: nobody knows the name.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise AddressTaken(f"cannot listen on {host}: {error.strerror}") from None
+    return str(found[0][4][0])
 
 
 def check_free(host: str, port: int) -> None:
@@ -294,8 +350,8 @@ def _behind_middleware(
 ) -> WSGIApplication:
     api, options = configuration.settings.api, configuration.options
     if api.cors_enabled:
-        application = CORS(application, options)
-    if api.auth_strategy == "keystone":
+        application = CORS(with_preflights(application), options)
+    if api.cors_enabled or api.auth_strategy == "keystone":
         application = with_request_ids(application, on_request=_on_request(configuration.settings))
     if api.metrics_enabled:
         application = with_metrics(application)

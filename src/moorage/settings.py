@@ -6,7 +6,7 @@ Moorage adds stands in ``[moorage]``. The rest of the program sees ``Settings`` 
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,9 @@ from moorage.api.policy import register_policy_options
 from moorage.domain.move import MoveRules
 from moorage.store.dialects.urls import driver_url, embedded_url
 from moorage.telemetry.log import LogFormat
+
+_PROJECT: Final = "placement"
+"""Whose configuration oslo.config looks for."""
 
 CONFIG_FILE: Final = "placement.conf"
 CONFIG_DIRECTORY_VARIABLE: Final = "OS_PLACEMENT_CONFIG_DIR"
@@ -129,8 +132,8 @@ def load_settings(
     try:
         options(
             [],
-            project="placement",
-            prog="placement",
+            project=_PROJECT,
+            prog=_PROJECT,
             default_config_files=files,
             default_config_dirs=None if files is None else [],
         )
@@ -141,9 +144,22 @@ def load_settings(
     except cfg.ConfigFileParseError as error:
         # The text of the error holds the line that could not be read, and so perhaps a password.
         raise SettingsInvalid(f"{error.config_file} is not a configuration file") from None
+    except UnicodeDecodeError:
+        named = cfg.find_config_files(project=_PROJECT, prog=_PROJECT) if files is None else files
+        raise SettingsInvalid(f"{_not_utf_8(named)} is not in UTF-8") from None
     except (cfg.Error, ValueError) as error:
         # These name the option and its value; no option of which a value can be wrong is secret.
         raise SettingsInvalid(str(error)) from None
+
+
+def _not_utf_8(files: Iterable[str]) -> str:
+    """The first of the files that is not UTF-8, which the error itself does not name."""
+    for file in files:
+        try:
+            Path(file).read_bytes().decode()
+        except UnicodeDecodeError:
+            return file
+    return "a configuration file"
 
 
 def _override(options: cfg.ConfigOpts, overrides: Mapping[tuple[str, str], Any]) -> None:

@@ -59,24 +59,25 @@ class Served:
 
     running: Running
     port: int
+    host: str = "127.0.0.1"
 
     @property
     def client(self) -> Client:
-        return Client(over_http("127.0.0.1", self.port), microversion="1.39")
+        return Client(over_http(self.host, self.port), microversion="1.39")
 
     def lines(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.running.log_path.read_text().splitlines()]
 
 
-def serve(directory: Path) -> Served:
+def serve(directory: Path, *, host: str = "127.0.0.1") -> Served:
     port = find_free_port()
     running = start(
-        [*COMMAND, "serve", "--port", str(port), "--workers", "2"],
+        [*COMMAND, "serve", "--host", host, "--port", str(port), "--workers", "2"],
         log_path=directory / "serve.log",
         cwd=directory,
         env=ENVIRONMENT | configure(directory, metrics=True),
     )
-    served = Served(running, port)
+    served = Served(running, port, host)
     wait_until(lambda: answers(served.client), running, "moorage serve")
     return served
 
@@ -144,6 +145,11 @@ def test_a_second_service_does_not_start_on_the_same_port(served: Served, tmp_pa
     assert str(served.port) in second.stderr
 
 
+def test_it_can_be_told_where_to_listen_by_a_name(tmp_path: Path) -> None:
+    served = serve(tmp_path, host="localhost")
+    served.running.end()
+
+
 def test_it_stops_when_told_to(tmp_path: Path) -> None:
     served = serve(tmp_path)
     served.running.process.send_signal(signal.SIGTERM)
@@ -184,6 +190,14 @@ def test_the_database_is_upgraded_on_demand(tmp_path: Path) -> None:
     found, needed = (line.rpartition(" ")[2] for line in status.stdout.splitlines())
     assert found == needed
     assert found.isdecimal()
+
+
+@pytest.mark.parametrize("words", [("db", "status"), ("audit",)])
+def test_to_look_at_a_database_does_not_make_it(tmp_path: Path, words: tuple[str, ...]) -> None:
+    looked = run(*words, **configure(tmp_path))
+    assert looked.returncode == 1
+    assert "moorage db upgrade" in looked.stdout or "is not there" in looked.stderr
+    assert not (tmp_path / "books.db").exists()
 
 
 def test_a_service_without_its_tables_says_what_to_do(tmp_path: Path) -> None:
@@ -251,6 +265,15 @@ def test_the_application_for_other_servers_does_not_tell_it_either(tmp_path: Pat
 def test_the_policy_in_force_is_shown(tmp_path: Path) -> None:
     shown = run("policy", "list", **configure(tmp_path))
     assert "placement:reshaper:reshape" in shown.stdout
+
+
+def test_a_policy_that_cannot_be_read_ends_the_start_before_any_worker(tmp_path: Path) -> None:
+    site = configure(tmp_path)
+    (tmp_path / "policy.yaml").write_text('"placement:traits:list": [\n')
+    failed = run("serve", "--port", str(find_free_port()), **site)
+    assert failed.returncode == 1
+    (told,) = failed.stderr.splitlines()
+    assert str(tmp_path / "policy.yaml") in told
 
 
 def test_the_version_is_shown() -> None:

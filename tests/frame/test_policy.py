@@ -13,6 +13,7 @@ from moorage.api.policy import (
     PLACEMENT_RULES,
     Policy,
     PolicyDenied,
+    PolicyInvalid,
     register_policy_options,
 )
 from moorage.settings import load_settings
@@ -208,6 +209,9 @@ def test_a_file_that_breaks_leaves_the_last_good_one_in_force(tmp_path: Path) ->
 
 def test_a_file_that_is_broken_at_the_start_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
-    file.write_text('"placement: {{{ not yaml\n')
-    with pytest.raises(ValueError, match="yaml"):
+    file.write_text('"placement:usages": "@"\n"placement: {{{ not yaml\n')
+    with pytest.raises(PolicyInvalid, match=f"{file}, line [23]$"):
+        policy(file=file)
+    file.write_text("- a list\n- of rules\n")
+    with pytest.raises(PolicyInvalid, match=f"{file}$"):
         policy(file=file)

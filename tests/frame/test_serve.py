@@ -9,12 +9,20 @@ from wsgiref.validate import validator
 import pytest
 
 from moorage.domain.refusals import StoreUnavailable
-from moorage.serve import AddressTaken, NoAuthExposed, check_binding, check_free, is_loopback
-from moorage.settings import load_settings
+from moorage.serve import (
+    AddressTaken,
+    NoAuthExposed,
+    begin_log,
+    check_binding,
+    check_free,
+    find_address,
+    is_loopback,
+)
+from moorage.settings import SettingsInvalid, load_settings
 from moorage.telemetry.alerts import Seldom
 from tests.frame.conftest import Lines
 from tests.support.app import load_moorage, moorage_client
-from tests.support.client import Client, over_wsgi
+from tests.support.client import Answer, Client, over_wsgi
 from tests.support.deployments import Deployment, Subject
 
 PROVIDERS = "/resource_providers"
@@ -62,6 +70,20 @@ def test_a_second_service_on_one_port_is_refused() -> None:
     check_free("127.0.0.1", port)
 
 
+def test_a_name_stands_for_its_address() -> None:
+    assert is_loopback(find_address("localhost"))
+    assert find_address("127.8.8.8") == "127.8.8.8"
+    with pytest.raises(AddressTaken, match=r"no\.such\.host\.invalid"):
+        find_address("no.such.host.invalid")
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    nowhere = {("DEFAULT", "log_dir"): str(tmp_path / "nowhere")}
+    log = load_settings(config_files=(), overrides=nowhere).settings.log
+    with pytest.raises(SettingsInvalid, match=r"log_dir: cannot write .*/nowhere/placement\.log"):
+        begin_log(log)
+
+
 def test_a_site_may_let_a_browser_in(tmp_path: Path) -> None:
     options = {"cors": {"allowed_origin": "http://dashboard"}}
     client = moorage_client(tmp_path, options=options)
@@ -74,10 +96,11 @@ def test_a_site_may_let_a_browser_in(tmp_path: Path) -> None:
     assert turned_away.headers["access-control-allow-origin"] == "http://dashboard"
 
 
-def test_a_preflight_needs_no_token(tmp_path: Path) -> None:
+def ask_before_sending(directory: Path) -> Answer:
+    """What a browser is answered that asks whether a page of the dashboard may send a GET."""
     options = {"cors": {"allowed_origin": "http://dashboard"}}
-    answer = (
-        moorage_client(tmp_path, options=options)
+    return (
+        moorage_client(directory, options=options)
         .as_user(None)
         .send(
             "OPTIONS",
@@ -89,8 +112,21 @@ def test_a_preflight_needs_no_token(tmp_path: Path) -> None:
             },
         )
     )
+
+
+def test_a_preflight_needs_no_token(tmp_path: Path) -> None:
+    answer = ask_before_sending(tmp_path)
     assert answer.status == 200
     assert answer.headers["access-control-allow-methods"] == "GET"
+
+
+def test_a_preflight_is_one_line_in_the_log_under_the_id_that_the_browser_got(
+    tmp_path: Path, lines: Lines
+) -> None:
+    answer = ask_before_sending(tmp_path)
+    (line,) = [line for line in lines() if line["event"] == "request"]
+    assert line["request_id"] == answer.headers["x-openstack-request-id"]
+    assert (line["status"], line["method"]) == (200, "OPTIONS")
 
 
 def test_without_the_option_browsers_are_told_nothing(tmp_path: Path) -> None:

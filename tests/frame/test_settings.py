@@ -212,6 +212,8 @@ def test_options_without_effect_are_told(site: Path) -> None:
             "[placement_database]connection",
         ),
         (("placement_database", "connection"), "db-secret", "[placement_database]connection"),
+        (("placement_database", "connection"), "sqlite://", "[placement_database]connection"),
+        (("placement_database", "connection"), "sqlite:///:memory:", "in a file"),
     ],
 )
 def test_an_error_names_the_option_and_no_secret(
@@ -236,6 +238,18 @@ def test_a_file_that_cannot_be_parsed_does_not_tell_its_lines(tmp_path: Path) ->
         load_settings(config_files=[file])
     assert str(file) in str(refused.value)
     assert "db-secret" not in str(refused.value)
+
+
+def test_a_file_that_is_no_utf_8_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "placement.conf"
+    file.write_bytes("# f\xfcr uns\n[api]\n".encode("latin-1"))
+    monkeypatch.setenv("OS_PLACEMENT_CONFIG_DIR", str(tmp_path))
+    with pytest.raises(SettingsInvalid, match=str(file)):
+        load_settings()
+    monkeypatch.delenv("OS_PLACEMENT_CONFIG_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SettingsInvalid, match=str(file)):
+        load_settings()
 
 
 def test_no_secret_is_in_the_repr(site: Path) -> None:

@@ -113,6 +113,20 @@ def test_what_a_sites_tables_take_for_the_same_is_the_same_in_any_spelling(
 
 
 @pytest.mark.mariadb
+def test_a_trait_is_deleted_by_its_own_name_alone(
+    fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    # To such tables CUSTOM_fast is CUSTOM_FAST, to clients it is no trait at all.
+    url = fresh_database(DatabaseKind.MARIADB)
+    populate(client(Subject.PEER, url, tmp_path))
+    ours = client(Subject.MOORAGE, url, tmp_path)
+    assert ours.put("/traits/CUSTOM_FAST").status == 201
+    assert ours.delete("/traits/CUSTOM_fast").status == 404
+    assert ours.get("/traits/CUSTOM_FAST").status == 204
+    assert ours.delete("/traits/CUSTOM_FAST").status == 204
+
+
+@pytest.mark.mariadb
 def test_a_text_that_the_sites_tables_cannot_hold_is_refused(
     fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
 ) -> None:

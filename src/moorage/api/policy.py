@@ -103,6 +103,10 @@ class PolicyDenied(Refusal):
     action: str
 
 
+class PolicyInvalid(Exception):
+    """The policy cannot be read; the text names its files, and tells nothing of what is in them."""
+
+
 _Decisions = dict[tuple[Caller, str, str | None], bool]
 
 
@@ -126,6 +130,8 @@ class Policy:
             options: where [oslo_policy] says which files to read.
             enforce_scope: False lets system- and domain-scoped tokens pass by their roles alone.
             clock_s: a monotonic clock in seconds.
+        Raises:
+            PolicyInvalid: a file of the policy cannot be read.
         """
         register_policy_options(options)
         self._options = options
@@ -133,7 +139,14 @@ class Policy:
         self._clock_s = clock_s
         self._renewal = threading.Lock()
         self._versions = _file_versions(options)
-        self._enforcer = self._read()
+        try:
+            self._enforcer = self._read()
+        except Exception as error:
+            # oslo.policy has no error of its own for this: it may be any that YAML runs into.
+            files = ", ".join(map(str, _policy_files(options)))
+            raise PolicyInvalid(
+                f"[oslo_policy]policy_file, policy_dirs: cannot read {files}{_line_told(error)}"
+            ) from error
         self._decisions: _Decisions = {}
         self._decisions_end_s = clock_s() + DECISION_AGE_S_MAX
 
@@ -283,6 +296,12 @@ def _policy_files(options: cfg.ConfigOpts) -> Iterator[Path]:
     for name in group.policy_dirs:
         if found := options.find_file(name):
             yield from sorted(Path(found).glob("*"))
+
+
+def _line_told(error: BaseException) -> str:
+    """Where YAML stopped to understand a file, if that is what is wrong."""
+    mark = getattr(error.__cause__ or error.__context__, "problem_mark", None)
+    return "" if mark is None else f", line {mark.line + 1}"
 
 
 def _facts(file: Path) -> Any:

@@ -1,7 +1,8 @@
 """Request ids and log lines for requests that never reach the API.
 
-Keystone's middleware turns callers away before the pipeline sees them. Those answers, too, have to
-be found in the log by their id, and errors have to be JSON where the client does not mind.
+Keystone's middleware turns callers away before the pipeline sees them, and browsers' preflights are
+answered around it. Those answers, too, have to be found in the log by their id, and errors have to
+be JSON where the client does not mind.
 """
 
 import uuid
@@ -30,7 +31,7 @@ def with_request_ids(
                 request_id = f"req-{uuid.uuid4()}"
                 headers = [*headers, (REQUEST_ID_HEADER, request_id)]
                 duration_s = perf_counter() - started_s
-                on_request(_turned_away(environ, status, request_id, duration_s))
+                on_request(_log_line(environ, status, request_id, duration_s))
             return start_response(status, headers, *error)
 
         return application(environ, start)
@@ -38,7 +39,7 @@ def with_request_ids(
     return answer
 
 
-def _turned_away(
+def _log_line(
     environ: WSGIEnvironment, status: str, request_id: str, duration_s: float
 ) -> RequestLog:
     return RequestLog(

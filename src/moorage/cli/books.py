@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 from moorage.operations.services import Services
 from moorage.settings import load_settings
+from moorage.store.dialects.urls import sqlite_file
 
 
 class BooksAbsent(Exception):
-    """No database is configured, and none was made by serving without one."""
+    """The file that the books should be in is not there."""
 
 
 @contextmanager
@@ -22,13 +23,16 @@ def open_books() -> Iterator[Services]:
     from moorage.serve import build_services, open_ready_store  # noqa: PLC0415 - slow to import
 
     settings = load_settings().settings
-    embedded = settings.database.embedded_file
-    if embedded is not None and not embedded.exists():
+    database = settings.database
+    file = sqlite_file(database.url)
+    if file is not None and not file.exists():
         raise BooksAbsent(
-            f"nothing has been served from {embedded} yet; if the site has another database,"
+            "the file that [placement_database]connection names is not there"
+            if database.embedded_file is None
+            else f"nothing has been served from {file} yet; if the site has another database,"
             " name it in [placement_database]connection"
         )
-    store = open_ready_store(settings.database)
+    store = open_ready_store(database)
     try:
         yield build_services(store, settings)
     finally:

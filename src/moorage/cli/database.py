@@ -40,14 +40,9 @@ def upgrade(
 @app.command()
 def status() -> None:
     """Say whether the tables are what this version needs; the exit code is 1 if they are not."""
-    from moorage.serve import open_store  # noqa: PLC0415 - slow to import
-    from moorage.store import migrate  # noqa: PLC0415
+    from moorage.serve import database_status  # noqa: PLC0415 - slow to import
 
-    store = open_store(load_settings().settings.database)
-    try:
-        found = migrate.status(store)
-    finally:
-        store.close()
+    found = database_status(load_settings().settings.database)
     say = Console(highlight=False).print
     say(f"revision of the database: {found.found or 'none'}")
     say(f"revision this version needs: {found.wanted}")

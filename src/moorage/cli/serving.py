@@ -14,7 +14,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from moorage.settings import CONFIG_FILE_VARIABLE, Configuration, load_settings
-from moorage.telemetry.log import SERVER_LOG, configure_log, write_event
+from moorage.telemetry.log import SERVER_LOG, write_event
 from moorage.telemetry.metrics import MULTIPROCESS_DIRECTORY
 
 DEFAULT_PORT: Final = 8778
@@ -34,7 +34,9 @@ def choose_config_file(file: Path) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on, or a name of one.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = DEFAULT_PORT,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     threads: Annotated[
@@ -44,17 +46,23 @@ def serve(
     """Serve the API until told to stop (SIGTERM or Ctrl-C); requests in work are finished."""
     # Imported here: the rest of the command line need not wait for the whole service.
     from moorage.serve import (  # noqa: PLC0415
+        begin_log,
         check_binding,
         check_free,
+        find_address,
+        load_policy,
         log_absent,
         open_ready_store,
     )
 
     configuration = load_settings()
-    log = configuration.settings.log
-    check_binding(configuration.settings, host)
-    check_free(host, port)
-    configure_log(log_format=log.log_format, debug=log.debug, log_file=log.log_file)
+    # The server takes addresses only.
+    address = find_address(host)
+    check_binding(configuration.settings, address)
+    check_free(address, port)
+    begin_log(configuration.settings.log)
+    # Read anew by each worker; but a file that is wrong would have them die one after another.
+    load_policy(configuration)
     # The tables are seen to before any worker starts, so that the workers need not race for it.
     open_ready_store(configuration.settings.database, tell_absent=log_absent).close()
     os.environ[_UPGRADE_VARIABLE] = "false"
@@ -63,7 +71,7 @@ def serve(
     server = Granian(
         "moorage.serve:load_process_app",
         factory=True,
-        address=host,
+        address=address,
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
@@ -75,7 +83,7 @@ def serve(
         log_dictconfig=SERVER_LOG,
     )
     with _shared_metrics(configuration):
-        write_event("serving", host=host, port=port, workers=workers, threads=threads)
+        write_event("serving", host=address, port=port, workers=workers, threads=threads)
         server.serve()
     write_event("stopped")
 

@@ -66,16 +66,21 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def status(store: Store) -> SchemaStatus:
-    """How far the database's schema is."""
+def wanted_revision() -> str:
+    """The revision of this release."""
     wanted = ScriptDirectory.from_config(_config()).get_current_head()
     assert wanted is not None
+    return wanted
+
+
+def status(store: Store) -> SchemaStatus:
+    """How far the database's schema is."""
 
     def read(connection: Connection) -> str | None:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         return context.get_current_revision()
 
-    return SchemaStatus(store.read_with(read), wanted)
+    return SchemaStatus(store.read_with(read), wanted_revision())
 
 
 def upgrade(store: Store, *, at: datetime) -> SchemaStatus:

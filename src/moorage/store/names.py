@@ -105,7 +105,7 @@ _KEEP_TRAITS = LockingLoad(
     moments=("modified_at",),
 )
 _LOCK_TRAIT = LockingLoad(
-    "SELECT n.id FROM traits n {hint} WHERE n.name = :name", index="uniq_traits0name"
+    "SELECT n.id, n.name FROM traits n {hint} WHERE n.name = :name", index="uniq_traits0name"
 )
 _TRAIT_USED = Load(
     "SELECT l.trait_id FROM resource_provider_traits l WHERE l.trait_id = :id LIMIT 1"
@@ -148,8 +148,10 @@ def keep_traits(tx: Transaction, names: Iterable[str]) -> dict[str, Named]:
 
 
 def lock_trait(tx: Transaction, name: str) -> TraitId | None:
+    """Take one trait for its deletion."""
     rows = tx.load(_LOCK_TRAIT, {"name": name})
-    return TraitId(rows[0].id) if rows else None
+    # Tables that Placement made on MariaDB find other spellings of a name, too.
+    return next((TraitId(row.id) for row in rows if row.name == name), None)
 
 
 def trait_in_use(tx: Transaction, trait: TraitId) -> bool:

@@ -33,6 +33,9 @@ _COMMON: Final = frozenset(
 _KEPT: Final = frozenset(("mysql+mysqldb", "mariadb+mysqldb"))
 """Drivers of a site's choice that we do not bring along but leave in place."""
 
+_IN_MEMORY: Final = frozenset((None, "", ":memory:"))
+"""What SQLite takes for a database in memory, of which each connection would have its own."""
+
 _DROPPED: Final = frozenset(("plugin",))
 """Parameters that only upstream's own environment can act on."""
 
@@ -46,8 +49,8 @@ def driver_url(connection: str, parameters: str = "") -> str:
     Returns:
         A URL that holds a password as it stands: for ``create_engine``, never for a log.
     Raises:
-        ValueError: it is no URL, or names a kind of database that we do not support. The message
-            says nothing of the URL beyond that kind.
+        ValueError: it is no URL, or names a kind of database that we do not support, or none in
+            a file. The message says nothing of the URL beyond that kind.
     """
     try:
         url = make_url(connection)
@@ -57,6 +60,8 @@ def driver_url(connection: str, parameters: str = "") -> str:
         backend = url.get_backend_name()
         if backend not in _DRIVERS:
             raise ValueError("use a URL that starts with sqlite, postgresql or mysql")
+        if backend == "sqlite" and url.database in _IN_MEMORY:
+            raise ValueError("SQLite has to be in a file: sqlite:////PATH")
         url = url.set(drivername=_DRIVERS[backend])
     added = {name: value for name, value in parse_qsl(parameters) if name not in url.query}
     url = url.update_query_dict(added).difference_update_query(_DROPPED)
@@ -77,3 +82,11 @@ def _suits_mysqlclient(url: URL) -> bool:
 def embedded_url(file: Path) -> str:
     """The URL of an embedded database in a file."""
     return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+
+
+def sqlite_file(connection: str) -> Path | None:
+    """The file that a URL of ours keeps the database in; None where a server has it."""
+    url = make_url(connection)
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return None
+    return Path(url.database)
