@@ -1,6 +1,6 @@
 """The journal: one row for each change, written in the change's own transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -92,7 +92,7 @@ _LATEST = query(
        WHERE j.id < :above ORDER BY j.id DESC LIMIT :count""",
     at=DateTime,
 )
-_OLDEST = query("SELECT MIN(j.id) AS id FROM moorage_journal j")
+_OLDEST: Final = "SELECT MIN(j.id) FROM moorage_journal j"
 _decode_ids = msgspec.json.Decoder(tuple[int, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -184,7 +184,12 @@ def read_new_rows(
 
 def news_columns(store: Store) -> str:
     """The columns of ``new_rows`` that ``news_in`` reads."""
-    return f"{store.dialect.in_one(_COLUMNS)} AS news"
+    return _news_columns(store.dialect.in_one)
+
+
+@lru_cache(maxsize=8)
+def _news_columns(in_one: Callable[[Sequence[str]], str]) -> str:
+    return f"{in_one(_COLUMNS)} AS news"
 
 
 def read_news(store: Store, *, mark: int, gaps: Collection[int]) -> list[News]:
@@ -241,7 +246,12 @@ def load_news(connection: Connection, *, mark: int, gaps: Collection[int]) -> li
 
 def load_oldest(connection: Connection) -> int:
     """The lowest row number that there still is; 0 for none."""
-    return connection.execute(_OLDEST).scalar_one() or 0
+    return connection.exec_driver_sql(_OLDEST).scalar_one() or 0
+
+
+def read_oldest(store: Store) -> int:
+    """The same by the shortest way."""
+    return store.read_lean(_OLDEST, (), is_frequent=True)[0][0] or 0
 
 
 def load_mark(connection: Connection) -> tuple[int, set[int]]:
