@@ -37,7 +37,7 @@ from moorage.operations.set_inventories import set_inventories
 from moorage.operations.set_provider_traits import set_provider_traits
 from moorage.operations.update_provider import update_provider
 from moorage.store import journal, migrate
-from moorage.store.journal import GAP_AGE_S_MAX, Entry, write_journal
+from moorage.store.journal import GAP_AGE_S_MAX, Entry, read_news, write_journal
 from moorage.store.pictures import read_picture
 from moorage.store.sql import Write
 from moorage.store.transaction import Transaction
@@ -69,6 +69,23 @@ servers = pytest.mark.parametrize(
 
 def found(services: Services) -> int:
     return len(find_candidates(services, WISH).candidates)
+
+
+def trim_journal(services: Services) -> None:
+    """Delete all of the journal but its newest row."""
+    services.store.run(
+        lambda tx: tx.write(
+            Write(
+                "DELETE FROM moorage_journal WHERE id <"
+                " (SELECT highest FROM (SELECT MAX(id) AS highest FROM moorage_journal) AS j)"
+            )
+        )
+    )
+
+
+def mark_of(services: Services) -> int:
+    """The number of the newest row that the services' snapshot knows of."""
+    return services.keeper._seen.mark
 
 
 def test_a_search_sees_what_another_process_has_committed(
@@ -218,6 +235,33 @@ def test_a_read_after_a_claim_asks_two_questions(services: Services) -> None:
     assert used == [1, 1]
 
 
+def test_a_read_after_a_claim_behind_a_missing_number_asks_one_question_more(
+    services: Services,
+) -> None:
+    host = add_host(services, STOCK)
+    services.keeper.current()
+    hold(services, *(claim_for(new_uuid(), {host: {"VCPU": 1}}) for _ in range(2)))
+    forget = Write("DELETE FROM moorage_journal WHERE id = :id")
+    lowest = min(item.id for item in read_news(services.store, mark=mark_of(services), gaps=()))
+    services.store.run(lambda tx: tx.write(forget, {"id": lowest}))
+    assert count_statements(services, services.keeper.current) == 3
+    snapshot = services.keeper.current()
+    assert snapshot.resources_of(snapshot.positions.get(host) or 0)["VCPU"][1] == 2
+
+
+def test_claims_in_a_journal_that_does_not_reach_back_are_no_reason_to_miss_a_change(
+    services: Services, loads: list[Keeper]
+) -> None:
+    host = add_host(services, STOCK)
+    reader = Keeper(services.store)
+    reader.current()
+    another = add_host(services, STOCK)
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+    trim_journal(services)
+    assert reader.current().positions.get(another) is not None
+    assert loads.count(reader) == 2
+
+
 def test_a_journal_that_does_not_reach_back_is_no_reason_to_miss_a_change(
     services: Services, loads: list[Keeper]
 ) -> None:
@@ -226,14 +270,7 @@ def test_a_journal_that_does_not_reach_back_is_no_reason_to_miss_a_change(
     reader.current()
     host = add_host(services, STOCK)
     add_host(services, STOCK)
-    services.store.run(
-        lambda tx: tx.write(
-            Write(
-                "DELETE FROM moorage_journal WHERE id <"
-                " (SELECT highest FROM (SELECT MAX(id) AS highest FROM moorage_journal) AS j)"
-            )
-        )
-    )
+    trim_journal(services)
     assert reader.current().positions.get(host) is not None
     assert loads.count(reader) == 2
 

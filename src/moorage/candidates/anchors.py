@@ -18,7 +18,7 @@ from moorage.candidates.groups import Plan
 from moorage.candidates.layout import Layout
 from moorage.candidates.lenders import Lenders
 from moorage.candidates.request import STEPS_MAX
-from moorage.candidates.trees import Shape, paths_of, row_keys
+from moorage.candidates.trees import Shape, paths_of, tell_rows_apart
 
 BATCH_MIN: Final = 1_024
 BATCH_MAX: Final = 65_536
@@ -183,8 +183,8 @@ class Look:
             [None if barred is None else barred[keep] for barred in self.barred],
         )
 
-    def keys(self) -> list[bytes]:
-        """For each tree a value that it shares with those that look alike."""
+    def matrix(self) -> NDArray[np.uint8]:
+        """A row for each tree; those that look alike have equal ones."""
         parts: list[NDArray[Any]] = [
             self.lender_kinds.reshape(-1, 1).view(np.uint8),
             *(np.packbits(able, axis=1) for able in self.able.values()),
@@ -192,7 +192,7 @@ class Look:
             *(np.ascontiguousarray(rooms).view(np.uint8) for rooms in self.rooms),
             *(barred.reshape(-1, 1).view(np.uint8) for barred in self.barred if barred is not None),
         ]
-        return row_keys(np.hstack(parts))
+        return np.hstack(parts)
 
 
 class Anchors:
@@ -257,16 +257,15 @@ class Anchors:
         look = self._look(self._snapshot.shapes[number], rows)
         if look is None:
             return ()
-        keys = look.keys()
-        alike = dict(zip(keys, range(len(keys)), strict=True))
+        keys, which = tell_rows_apart(look.matrix())
+        examples = np.empty(len(keys), dtype=np.intp)
+        examples[which] = np.arange(which.size)
         solutions = []
-        for key, at in alike.items():
+        for key, at in zip(keys, examples.tolist(), strict=True):
             solution = self._solutions.get((number, key))
             if solution is None:
                 solution = self._solutions[number, key] = self._solve(number, look, at)
             solutions.append(solution)
-        places = dict(zip(alike, range(len(alike)), strict=True))
-        which = np.fromiter(map(places.__getitem__, keys), dtype=np.intp, count=len(keys))
         roots = self._snapshot.shapes[number].roots[look.rows]
         return (Batch(roots, look.rows, look.lender_sets, which, solutions),)
 

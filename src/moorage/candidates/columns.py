@@ -52,6 +52,18 @@ def whole(column: NDArray[np.float64]) -> AmountArray:
     return column.astype(np.int64)
 
 
+def tell_apart(numbers: IndexArray) -> tuple[list[int], NDArray[np.intp]]:
+    """The different ones among numbers from 0 on, ascending, and the place of each among them.
+
+    They are counted rather than sorted: the largest should not be much larger than they are many.
+    """
+    counts = np.bincount(numbers)
+    different = np.flatnonzero(counts)
+    places = np.empty(counts.size, dtype=np.intp)
+    places[different] = np.arange(different.size)
+    return different.tolist(), places[numbers]
+
+
 def positions_in(known: NDArray[Any], wanted: NDArray[Any]) -> IndexArray:
     """Where each wanted value stands in the sorted known ones; -1 where it does not."""
     if not known.size:

@@ -1,7 +1,7 @@
 """What was rendered of providers, kept as long as nothing about them changes."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -45,9 +45,15 @@ class FragmentCache:
         known = self._forms.setdefault(form, {})
         positions = providers.tolist()
         stamps = snapshot.stamps_of(providers)
+        entries = list(map(known.get, positions))
+        if positions and None not in entries:
+            # The usual case, in which nothing is done for each of them by itself.
+            kept_with, kept = zip(*cast("list[tuple[int, bytes]]", entries), strict=True)
+            if kept_with == tuple(stamps):
+                return list(kept)
         fragments = [
             entry[1] if entry is not None and entry[0] == stamp else None
-            for entry, stamp in zip(map(known.get, positions), stamps, strict=True)
+            for entry, stamp in zip(entries, stamps, strict=True)
         ]
         missing = [at for at, fragment in enumerate(fragments) if fragment is None]
         if missing:

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from moorage.candidates.columns import IndexArray, Mask
+from moorage.candidates.columns import IndexArray, Mask, tell_apart
 from moorage.candidates.eligible import rooms_at
 from moorage.candidates.groups import Plan
 
@@ -52,8 +52,8 @@ class Lenders:
         """For each of these sets the number of its kind: those of one kind can do the same."""
         if not self.any:
             return sets
-        distinct, which = np.unique(sets, return_inverse=True)
-        return np.array([self._kind(n) for n in distinct.tolist()], dtype=np.int32)[which]
+        distinct, which = tell_apart(sets)
+        return np.array([self._kind(n) for n in distinct], dtype=np.int32)[which]
 
     def serve(self, slot: int, kinds: IndexArray) -> Mask:
         """For each of these kinds whether one of its lenders can serve the slot."""
@@ -77,8 +77,8 @@ class Lenders:
 
     def rows(self, sets: Sequence[int] | IndexArray) -> IndexArray:
         """The useful lenders of some sets of one kind, a row for each."""
-        distinct, which = np.unique(sets, return_inverse=True)
-        lenders = [self.useful(number) for number in distinct.tolist()]
+        distinct, which = tell_apart(np.asarray(sets))
+        lenders = [self.useful(number) for number in distinct]
         return np.array(lenders, dtype=np.int32).reshape(len(lenders), -1)[which]
 
     def trees(self, number: int) -> tuple[int, ...]:

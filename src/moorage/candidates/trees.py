@@ -72,6 +72,15 @@ def row_keys(matrix: NDArray[Any]) -> list[bytes]:
     return keys
 
 
+def tell_rows_apart(matrix: NDArray[Any]) -> tuple[Sequence[bytes], NDArray[np.intp]]:
+    """The values of ``row_keys`` that are different, and for each row the number of its own."""
+    if len(matrix) and (matrix == matrix[0]).all():
+        return row_keys(matrix[:1]), np.zeros(len(matrix), dtype=np.intp)
+    keys = row_keys(matrix)
+    places = dict(zip(dict.fromkeys(keys), range(len(keys)), strict=False))
+    return list(places), np.fromiter(map(places.__getitem__, keys), dtype=np.intp, count=len(keys))
+
+
 def rank_members(providers: IndexArray, *, parents: IndexArray, roots: IndexArray) -> IndexArray:
     """The rank of each of these providers within its tree, by position."""
     ranks = np.zeros(parents.size, dtype=np.int32)

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from moorage.settings import CONFIG_FILE_VARIABLE, Configuration, load_settings
@@ -74,6 +74,7 @@ def serve(
         address=address,
         port=port,
         interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
         workers=workers,
         blocking_threads=threads,
         websockets=False,

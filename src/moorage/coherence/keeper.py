@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from moorage.store.journal import (
     News,
     read_move_news,
     read_news,
+    read_oldest,
 )
 from moorage.store.pictures import Names, Picture, ProviderRows, read_picture, read_usages
 from moorage.store.sql import UNDATED
@@ -135,7 +136,7 @@ class Keeper:
         """
         touched = {provider for item in news for provider in item.providers}
         for _ in range(CLAIM_LOOKS_MAX):
-            if len(touched) > CLAIMED_MAX or not self._are_claims(news):
+            if len(touched) > CLAIMED_MAX or not are_claims(news):
                 return None
             now_s = time.monotonic()
             ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=now_s)
@@ -145,30 +146,21 @@ class Keeper:
                 return None
             news = [*news, *told.news]
             others = {provider for item in told.news for provider in item.providers} - touched
-            if not others and self._are_claims(news):
+            if not others and are_claims(news):
+                if not self._reaches_back(news, lambda: read_oldest(self._store)):
+                    return None
                 self._follow_moves(news)
                 self._seen.note({item.id for item in news}, now_s=now_s)
                 return with_usages(snapshot, told.totals, told.generations)
             touched |= others
         return None
 
-    def _are_claims(self, news: Sequence[News]) -> bool:
-        """Whether the news follow the mark without a break, and are of nothing but claims."""
-        return self._is_next(news) and all(
-            item.kind.startswith(USAGE_KIND_PREFIXES) for item in news
-        )
-
-    def _is_next(self, news: Sequence[News]) -> bool:
-        """Whether the first row past the mark is the very next one."""
-        mark = self._seen.mark
-        return min((item.id for item in news if item.id > mark), default=mark + 1) == mark + 1
-
     def _follow(self, snapshot: Snapshot) -> Snapshot | None:
         """The snapshot with what is new in the journal; None where it cannot be followed."""
 
         def read(picture: Picture) -> tuple[Sequence[News], Snapshot | None]:
             news = picture.news(mark=self._seen.mark, gaps=self._seen.gaps)
-            if not self._reaches_back(picture, news) or not can_follow(snapshot, news):
+            if not self._reaches_back(news, picture.oldest) or not can_follow(snapshot, news):
                 return news, None
             return news, follow(snapshot, picture, news)
 
@@ -185,12 +177,23 @@ class Keeper:
         if numbers:
             self._moves.follow(read_move_news(self._store, numbers))
 
-    def _reaches_back(self, picture: Picture, news: Sequence[News]) -> bool:
-        """Whether the journal still has all rows past the mark.
+    def _reaches_back(self, news: Sequence[News], oldest: Callable[[], int]) -> bool:
+        """Whether the journal still had all rows past the mark when the news were read.
 
-        Its newest row is never trimmed, so that a trimmed journal shows as a gap.
+        Its newest row is never trimmed, so that a trimmed journal shows as a gap; so does a row
+        that is late.
+
+        Args:
+            oldest: tells the lowest number that the journal has; asked only if it matters.
         """
-        return self._is_next(news) or picture.oldest() <= self._seen.mark + 1
+        mark = self._seen.mark
+        first = min((item.id for item in news if item.id > mark), default=mark + 1)
+        return first == mark + 1 or oldest() <= mark + 1
+
+
+def are_claims(news: Iterable[News]) -> bool:
+    """Whether the news are of nothing but claims."""
+    return all(item.kind.startswith(USAGE_KIND_PREFIXES) for item in news)
 
 
 def can_follow(snapshot: Snapshot, news: Sequence[News]) -> bool:

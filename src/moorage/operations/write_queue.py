@@ -18,6 +18,12 @@ T = TypeVar("T")
 BATCH_REQUESTS_MAX: Final = 64
 """Requests that share one transaction at most."""
 
+GATHER_S_MAX: Final = 0.001
+"""How long a batch waits for those whose last requests have just been answered."""
+
+PASSED_MAX: Final = 64
+"""Batches that are begun at once, at most, before it is tried again whether others come."""
+
 
 class _Ticket(Generic[R, T]):
     """A request in the queue; whoever brought it sleeps until it is answered, or to lead."""
@@ -64,6 +70,7 @@ class WriteQueue(Generic[R, T]):
         self._waiting: deque[_Ticket[R, T]] = deque()
         self._door = threading.Lock()
         self._led = False
+        self._gathering = _Gathering(self._door)
 
     def __len__(self) -> int:
         """How many requests wait; those that are being written do not."""
@@ -80,8 +87,11 @@ class WriteQueue(Generic[R, T]):
         with self._door:
             self._waiting.append(ticket)
             leads, self._led = not self._led, True
+            self._gathering.note(len(self._waiting))
         if not leads:
             ticket.wait()
+            if not ticket.answered:
+                self._gathering.wait(self._waiting.__len__)
         if not ticket.answered:
             self._lead(ticket)
         outcome = ticket.outcome
@@ -101,6 +111,8 @@ class WriteQueue(Generic[R, T]):
                 # Each is called by its own lock. With one for all, those who have their answer
                 # would stand in line for it behind those who want to lead.
                 self._led = bool(self._waiting)
+                if self._led:
+                    self._gathering.begin(here=len(self._waiting), answered=len(batch))
                 called = [ticket for ticket in batch if ticket is not own]
                 called += [self._waiting[0]] if self._waiting else []
             for ticket in called:
@@ -130,6 +142,50 @@ class WriteQueue(Generic[R, T]):
             outcomes = [error] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.answer(outcome)
+
+
+class _Gathering:
+    """How long a batch that is handed the lead waits for those whom the last one has answered.
+
+    Clients that work without a pause come back at once: begun a moment later, a batch has them
+    too, where otherwise both halves of them would take turns. Where nobody comes back it is tried
+    ever more seldom. ``door`` is the queue's; all but ``wait`` is called behind it.
+    """
+
+    def __init__(self, door: threading.Lock) -> None:
+        self._door = door
+        self._enough = threading.Lock()
+        self._enough.acquire()
+        self._here = 0
+        self._wanted = 0
+        self._pass = 0
+        self._passed = 0
+
+    def begin(self, *, here: int, answered: int) -> None:
+        """The lead is handed to one of those who are here, after others have been answered."""
+        self._passed += 1
+        if self._passed > self._pass:
+            self._here, self._wanted = here, min(here + answered, BATCH_REQUESTS_MAX)
+
+    def note(self, here: int) -> None:
+        """Another one has come."""
+        if self._wanted and here >= self._wanted:
+            self._wanted = 0
+            self._enough.release()
+
+    def wait(self, count: Callable[[], int]) -> None:
+        """Wait until all are back who may be, or for ``GATHER_S_MAX``."""
+        with self._door:
+            if not self._wanted:
+                self._enough.acquire(blocking=False)
+                return
+        self._enough.acquire(timeout=GATHER_S_MAX)
+        with self._door:
+            self._wanted = 0
+            self._enough.acquire(blocking=False)
+            came = count() > self._here
+            self._pass = 0 if came else min(2 * self._pass + 1, PASSED_MAX)
+            self._passed = 0
 
 
 def _may_be_of_one(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """The journal: one row for each change, written in the change's own transaction."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, DateTime
+from sqlalchemy.sql.expression import TextualSelect
 
 from moorage.domain.ids import MoveUuid, ProviderId
 from moorage.domain.origin import Origin
@@ -62,15 +63,25 @@ NUMBERS_MAX: Final = 1_000
 """Row numbers that one statement names; drivers have limits."""
 
 # As one column: some drivers take longer over a column's description than over its values.
-_COLUMNS: Final = ("id", "kind", "providers")
-_LEAN_NEWS: Final = (
-    "SELECT {row} AS news FROM moorage_journal WHERE id > ?{late} ORDER BY id LIMIT {limit}"
+_COLUMNS: Final = ("j.id", "j.kind", "j.providers")
+_PAST_MARK: Final = (
+    "SELECT {columns} FROM moorage_journal j WHERE j.id > {mark} ORDER BY j.id LIMIT {limit}"
 )
-_NEWS = query(
-    f"""SELECT j.id, j.kind, j.providers FROM moorage_journal j
-       WHERE j.id > :mark OR j.id IN :gaps ORDER BY j.id LIMIT {NEWS_MAX}""",
-    many=("gaps",),
+# Asked for in one condition, both would be looked for in the whole journal: a database goes by an
+# index for a range, or for a list, but not for a range or a list.
+_PAST_MARK_OR_LATE: Final = (
+    f"SELECT * FROM ({_PAST_MARK}) n"
+    " UNION ALL SELECT {columns} FROM moorage_journal j WHERE {late}"
 )
+
+
+def select_new_rows(columns: str) -> TextualSelect:
+    """For use in a picture: ``:most`` rows past ``:mark``, and those in ``:gaps``, in no order."""
+    given = {"columns": columns, "mark": ":mark", "limit": ":most", "late": "j.id IN :gaps"}
+    return query(_PAST_MARK_OR_LATE.format(**given), many=("gaps",))
+
+
+_NEWS = select_new_rows("j.id, j.kind, j.providers")
 _MOVE_NEWS = query(
     """SELECT j.kind, j.move, j.global_request_id FROM moorage_journal j
        WHERE j.id IN :numbers AND j.move IS NOT NULL ORDER BY j.id""",
@@ -81,7 +92,7 @@ _LATEST = query(
        WHERE j.id < :above ORDER BY j.id DESC LIMIT :count""",
     at=DateTime,
 )
-_OLDEST = query("SELECT MIN(j.id) AS id FROM moorage_journal j")
+_OLDEST: Final = "SELECT MIN(j.id) FROM moorage_journal j"
 _decode_ids = msgspec.json.Decoder(tuple[int, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -137,33 +148,66 @@ class News:
     providers: tuple[int, ...]
 
 
-def lean_news(store: Store, gaps: Iterable[int], limit: int) -> str:
-    """A SELECT of the rows past the mark, its one parameter, and of the given lower numbers.
+class NewRows(NamedTuple):
+    """A SELECT of the journal's rows past a mark, and of some lower ones, in no order.
 
-    What it gives is for ``news_in``.
+    ``parameters`` are those of ``sql`` that follow the mark; ``is_frequent``: the same text is
+    used all the time.
     """
-    numbers = ",".join(map(str, gaps))
-    late = f" OR id IN ({numbers})" if numbers else ""
-    return _lean_news(store.dialect.in_one(_COLUMNS), late, limit)
+
+    sql: str
+    parameters: tuple[str, ...]
+    is_frequent: bool
+
+
+def new_rows(store: Store, columns: str, *, gaps: Collection[int], limit: int) -> NewRows:
+    """At most ``limit`` rows past the mark, the first parameter, and those in the gaps."""
+    if not gaps:
+        return NewRows(_new_rows(columns, "", limit), (), is_frequent=True)
+    late, parameters = store.dialect.one_of("j.id", gaps)
+    if parameters:
+        return NewRows(_new_rows(columns, late, limit), parameters, is_frequent=True)
+    return NewRows(_written(columns, late, limit), (), is_frequent=False)
+
+
+def read_new_rows(
+    store: Store, columns: str, *, mark: int, gaps: Collection[int], most: int
+) -> Sequence[Sequence[Any]]:
+    """At most ``most`` rows past a mark, and those in the gaps, by the shortest way."""
+    for limit in (min(FEW_NEWS_MAX, most), most):
+        asked = new_rows(store, columns, gaps=gaps, limit=limit)
+        found = store.read_lean(asked.sql, (mark, *asked.parameters), is_frequent=asked.is_frequent)
+        if len(found) < limit:
+            break
+    return found
+
+
+def news_columns(store: Store) -> str:
+    """The columns of ``new_rows`` that ``news_in`` reads."""
+    return _news_columns(store.dialect.in_one)
+
+
+@lru_cache(maxsize=8)
+def _news_columns(in_one: Callable[[Sequence[str]], str]) -> str:
+    return f"{in_one(_COLUMNS)} AS news"
 
 
 def read_news(store: Store, *, mark: int, gaps: Collection[int]) -> list[News]:
     """The rows past a mark, and those with the given lower numbers that have come late.
 
-    At most ``NEWS_MAX``. Every read of the service begins with this, mostly to learn that there
-    is nothing new: it goes to the driver by the shortest way.
+    At most ``NEWS_MAX`` past the mark. Every read of the service begins with this, mostly to learn
+    that there is nothing new: it goes to the driver by the shortest way.
     """
-    for limit in (FEW_NEWS_MAX, NEWS_MAX):
-        sql = lean_news(store, gaps, limit)
-        found = store.read_lean(sql, (mark,), is_frequent=not gaps)
-        if len(found) < limit:
-            break
+    found = read_new_rows(store, news_columns(store), mark=mark, gaps=gaps, most=NEWS_MAX)
     return [news_in(row[0]) for row in found]
 
 
-@lru_cache(maxsize=32)
-def _lean_news(row: str, late: str, limit: int) -> str:
-    return _LEAN_NEWS.format(row=row, late=late, limit=limit)
+def _written(columns: str, late: str, limit: int) -> str:
+    text = _PAST_MARK_OR_LATE if late else _PAST_MARK
+    return text.format(columns=columns, mark="?", late=late, limit=limit)
+
+
+_new_rows = lru_cache(maxsize=32)(_written)
 
 
 def news_in(row: str) -> News:
@@ -191,15 +235,23 @@ def read_move_news(store: Store, numbers: Collection[int]) -> list[MoveNews]:
     return found
 
 
-def load_news(connection: Connection, *, mark: int, gaps: Iterable[int]) -> list[News]:
+def load_news(connection: Connection, *, mark: int, gaps: Collection[int]) -> list[News]:
     """The same within an open picture."""
-    rows = connection.execute(_NEWS, {"mark": mark, "gaps": list(gaps)})
+    for limit in (FEW_NEWS_MAX, NEWS_MAX):
+        rows = connection.execute(_NEWS, {"mark": mark, "gaps": list(gaps), "most": limit}).all()
+        if len(rows) < limit:
+            break
     return [News(row.id, row.kind, _decode_ids(row.providers)) for row in rows]
 
 
 def load_oldest(connection: Connection) -> int:
     """The lowest row number that there still is; 0 for none."""
-    return connection.execute(_OLDEST).scalar_one() or 0
+    return connection.exec_driver_sql(_OLDEST).scalar_one() or 0
+
+
+def read_oldest(store: Store) -> int:
+    """The same by the shortest way."""
+    return store.read_lean(_OLDEST, (), is_frequent=True)[0][0] or 0
 
 
 def load_mark(connection: Connection) -> tuple[int, set[int]]:

@@ -13,10 +13,11 @@ from moorage.store.dialects import Dialect
 from moorage.store.journal import (
     FEW_NEWS_MAX,
     News,
-    lean_news,
     load_mark,
     load_news,
     load_oldest,
+    new_rows,
+    news_columns,
     news_in,
 )
 from moorage.store.sql import moment, query
@@ -85,7 +86,7 @@ _LEAN_USAGES: Final = """SELECT p.id, COALESCE(p.generation, 0),
        COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used, NULL
   FROM resource_providers p LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
  WHERE p.id IN ({marks})
-UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, j.news FROM ({news}) j"""
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, t.news FROM ({news}) t"""
 _OPEN_MOVES = query(
     """SELECT m.uuid, m.global_request_id FROM moorage_moves m
        WHERE m.open_hold IS NOT NULL AND m.global_request_id IS NOT NULL ORDER BY m.id"""
@@ -162,7 +163,7 @@ class Picture:
         """The number of the first row that the journal still has, 0 for none."""
         return load_oldest(self._connection)
 
-    def news(self, *, mark: int, gaps: Iterable[int]) -> list[News]:
+    def news(self, *, mark: int, gaps: Collection[int]) -> list[News]:
         """The journal's rows past a mark, and those with the given lower numbers."""
         return load_news(self._connection, mark=mark, gaps=gaps)
 
@@ -248,11 +249,13 @@ def read_usages(
     it goes to the driver by the shortest way.
     """
     wanted = tuple(providers) or (NOBODY,)
-    sql = _LEAN_USAGES.format(
-        marks=",".join("?" * len(wanted)), news=lean_news(store, gaps, FEW_NEWS_MAX)
+    asked = new_rows(store, news_columns(store), gaps=gaps, limit=FEW_NEWS_MAX)
+    sql = _LEAN_USAGES.format(marks=",".join("?" * len(wanted)), news=asked.sql)
+    rows = store.read_lean(
+        sql,
+        (*wanted, mark, *asked.parameters),
+        is_frequent=asked.is_frequent and len(wanted) <= FREQUENT_MAX,
     )
-    is_frequent = not gaps and len(wanted) <= FREQUENT_MAX
-    rows = store.read_lean(sql, (*wanted, mark), is_frequent=is_frequent)
     told = [row for row in rows if row[5] is None]
     return Usages(
         totals=[(row[0], row[3], row[4]) for row in told if row[3] is not None],

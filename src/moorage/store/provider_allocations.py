@@ -9,12 +9,14 @@ from moorage.domain.ids import Generation, ProviderId
 from moorage.store.sql import moment
 from moorage.store.store import Store
 
+# Consumers are not joined: a planner that goes by what providers hold on average may think it
+# better to read all the consumers of the site.
 _HELD: Final = """
-    SELECT p.uuid, p.generation, c.uuid, c.generation, rc.name, a.used,
-           COALESCE(a.updated_at, a.created_at)
+    SELECT p.uuid, p.generation, a.consumer_id,
+           (SELECT c.generation FROM consumers c WHERE c.uuid = a.consumer_id),
+           rc.name, a.used, COALESCE(a.updated_at, a.created_at)
     FROM resource_providers p
     LEFT JOIN allocations a ON a.resource_provider_id = p.id
-    LEFT JOIN consumers c ON c.uuid = a.consumer_id
     LEFT JOIN resource_classes rc ON rc.id = a.resource_class_id
     WHERE p.id = ?
     ORDER BY a.consumer_id
@@ -52,6 +54,6 @@ def read_held_on(store: Store, provider: ProviderId) -> HeldRows | None:
     return HeldRows(
         provider=found[0][0],
         generation=Generation(found[0][1] or 0),
-        rows=[HeldRow(*row[2:6]) for row in found if row[2] is not None],
+        rows=[HeldRow(*row[2:6]) for row in found if row[3] is not None],
         modified_at=moment(newest),
     )

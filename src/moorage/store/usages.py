@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row
 
-from moorage.store.journal import FEW_NEWS_MAX, RECOUNT_KIND, load_mark
+from moorage.store.journal import RECOUNT_KIND, load_mark, read_new_rows, select_new_rows
 from moorage.store.sql import query
 from moorage.store.store import Store
 
@@ -54,16 +53,8 @@ _SUMS = query(
     WHERE pr.external_id = :project
     """
 )
-_CHANGES = """
-    SELECT j.id, j.kind, j.before, j.after FROM moorage_journal j
-    WHERE j.id > :mark {late} ORDER BY j.id LIMIT :most
-"""
-_PAST_MARK = query(_CHANGES.format(late=""))
-_PAST_MARK_OR_LATE = query(_CHANGES.format(late="OR j.id IN :gaps"), many=("gaps",))
-_LEAN_CHANGES: Final = """
-    SELECT j.id, j.kind, j.before, j.after FROM moorage_journal j
-    WHERE j.id > ?{late} ORDER BY j.id LIMIT {most}
-"""
+_CHANGE: Final = "j.id, j.kind, j.before, j.after"
+_CHANGES = select_new_rows(_CHANGE)
 _ALLOCATION_KIND = "allocation."
 _RESETTING_KINDS = ("class.rename", RECOUNT_KIND)
 
@@ -132,18 +123,7 @@ def read_usage_changes(
     store: Store, *, mark: int, gaps: Collection[int], most: int
 ) -> list[UsageChange]:
     """At most ``most`` rows past a mark, or with one of the given lower numbers."""
-    numbers = ",".join(map(str, gaps))
-    late = f" OR j.id IN ({numbers})" if numbers else ""
-    for limit in (min(FEW_NEWS_MAX, most), most):
-        found = store.read_lean(_lean_changes(late, limit), (mark,), is_frequent=not gaps)
-        if len(found) < limit:
-            break
-    return list(_changes(found))
-
-
-@lru_cache(maxsize=32)
-def _lean_changes(late: str, most: int) -> str:
-    return _LEAN_CHANGES.format(late=late, most=most)
+    return list(_changes(read_new_rows(store, _CHANGE, mark=mark, gaps=gaps, most=most)))
 
 
 def read_usage_picture(
@@ -153,21 +133,15 @@ def read_usage_picture(
 
     def load(connection: Connection) -> UsagePicture:
         found_mark, found_gaps = load_mark(connection)
-        what, parameters = _asking(mark, gaps, most)
+        asked = {"mark": mark, "gaps": list(gaps), "most": most}
         return UsagePicture(
             rows=[_usage(row) for row in connection.execute(_SUMS, {"project": project_id})],
-            changes=list(_changes(connection.execute(what, parameters))),
+            changes=list(_changes(connection.execute(_CHANGES, asked))),
             mark=found_mark,
             gaps=found_gaps,
         )
 
     return store.read_picture(load)
-
-
-def _asking(mark: int, gaps: Collection[int], most: int) -> tuple[Any, dict[str, Any]]:
-    if not gaps:
-        return _PAST_MARK, {"mark": mark, "most": most}
-    return _PAST_MARK_OR_LATE, {"mark": mark, "most": most, "gaps": list(gaps)}
 
 
 def _changes(rows: Iterable[Sequence[Any]]) -> Iterator[UsageChange]:

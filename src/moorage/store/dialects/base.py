@@ -2,7 +2,7 @@
 
 import re
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
@@ -193,6 +193,12 @@ class Dialect(Protocol):
     def in_one(self, columns: Sequence[str]) -> str:
         """An expression: columns as one text, with a space between each and the next."""
 
+    def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
+        """A condition: the column is one of these numbers; and the values of its parameters.
+
+        Where statements can be prepared, its text does not depend on the numbers.
+        """
+
     def seconds(self, moment: str) -> str:
         """An expression: a point in time as whole seconds since 1970, cut and not rounded."""
 
@@ -203,6 +209,11 @@ class Dialect(Protocol):
 def returning_clause(columns: Sequence[str]) -> str:
     """What ends an INSERT that gives back columns of its new rows; nothing for none."""
     return f" RETURNING {', '.join(columns)}" if columns else ""
+
+
+def written_out(column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
+    """``one_of`` with the numbers in the text."""
+    return f"{column} IN ({','.join(map(str, numbers))})", ()
 
 
 def trouble_of(dialect: Dialect, error: DBAPIError) -> Trouble:

@@ -1,6 +1,6 @@
 """MariaDB, alone or as a Galera cluster, through PyMySQL (or mysqlclient where a site has it)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from moorage.store.dialects.base import (
     bound_connecting,
     is_integrity_error,
     returning_clause,
+    written_out,
 )
 from moorage.store.dialects.mariadb_reader import MariaDBReader
 from moorage.store.dialects.mariadb_session import MariaDBSession
@@ -149,6 +150,9 @@ class MariaDB:
 
     def in_one(self, columns: Sequence[str]) -> str:
         return f"CONCAT_WS(' ', {', '.join(columns)})"
+
+    def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
+        return written_out(column, numbers)
 
     def seconds(self, moment: str) -> str:
         return f"TIMESTAMPDIFF(SECOND, '1970-01-01', {moment})"

@@ -1,6 +1,6 @@
 """PostgreSQL, through psycopg 3."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -124,6 +124,9 @@ class PostgreSQL:
 
     def in_one(self, columns: Sequence[str]) -> str:
         return f"CONCAT_WS(' ', {', '.join(columns)})"
+
+    def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
+        return f"{column} = ANY(CAST(? AS bigint[]))", ("{" + ",".join(map(str, numbers)) + "}",)
 
     def seconds(self, moment: str) -> str:
         return f"CAST(FLOOR(EXTRACT(EPOCH FROM {moment})) AS BIGINT)"

@@ -1,7 +1,7 @@
 """SQLite: embedded, one writer at a time, several readers beside it (write-ahead log)."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from moorage.store.dialects.base import (
     Trouble,
     is_integrity_error,
     returning_clause,
+    written_out,
 )
 from moorage.store.dialects.sqlite_reader import SQLiteReader
 from moorage.store.dialects.sqlite_session import SQLiteSession
@@ -92,6 +93,9 @@ class SQLite:
 
     def in_one(self, columns: Sequence[str]) -> str:
         return " || ' ' || ".join(columns)
+
+    def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
+        return written_out(column, numbers)
 
     def seconds(self, moment: str) -> str:
         return f"CAST(strftime('%s', SUBSTR({moment}, 1, 19)) AS INTEGER)"

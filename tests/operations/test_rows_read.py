@@ -1,0 +1,150 @@
+"""What is asked on every request finds its rows by keys, however many others there are."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from moorage.coherence.project_sums import CHANGES_MAX
+from moorage.domain.inventory import Inventory
+from moorage.operations.list_provider_allocations import list_provider_allocations
+from moorage.operations.services import Services
+from moorage.store.journal import Entry, read_news, write_journal
+from moorage.store.pictures import read_usages
+from moorage.store.usages import read_usage_changes
+from tests.support.books import add_host, claim_for, hold, open_transaction, origin
+from tests.support.databases import DatabaseKind
+from tests.support.ids import new_uuid
+
+CROWD = 600
+"""Consumers, and rows of the journal, that nobody asks about."""
+
+CROWDED_HOSTS = 40
+
+FOUND_MAX = 100
+"""Rows that the statements here may touch: some times what they give."""
+
+Parameters = tuple[int | str, ...]
+
+
+@pytest.fixture
+def read_rows(services: Services, database_kind: DatabaseKind) -> Iterator[list[int]]:
+    """How many rows the database had to look at for each lean statement."""
+    count = {
+        DatabaseKind.SQLITE: _count_sqlite,
+        DatabaseKind.POSTGRESQL: _count_postgresql,
+        DatabaseKind.MARIADB: _count_mariadb,
+    }[database_kind]
+    counts: list[int] = []
+    read_lean = services.store.read_lean
+
+    def counted(sql: str, parameters: Parameters, **how: bool) -> Any:
+        filled = _filled(sql, parameters)
+        counts.append(services.store.read_with(lambda connection: count(connection, filled)))
+        return read_lean(sql, parameters, **how)
+
+    services.store.read_lean = counted  # type: ignore[method-assign]
+    yield counts
+    del services.store.read_lean
+
+
+def test_news_with_late_rows_do_not_read_the_journal(
+    services: Services, read_rows: list[int]
+) -> None:
+    newest = _crowd(services)
+    gaps = (newest - 200, newest - 100)
+
+    news = read_news(services.store, mark=newest - 1, gaps=gaps)
+
+    assert {item.id for item in news} == {*gaps, newest}
+    assert max(read_rows) <= FOUND_MAX
+
+
+def test_totals_with_late_rows_do_not_read_the_journal(
+    services: Services, read_rows: list[int]
+) -> None:
+    newest = _crowd(services)
+    gaps = (newest - 200, newest - 100)
+
+    told = read_usages(services.store, (1,), mark=newest - 1, gaps=gaps)
+
+    assert {item.id for item in told.news} == {*gaps, newest}
+    assert max(read_rows) <= FOUND_MAX
+
+
+def test_sums_with_late_rows_do_not_read_the_journal(
+    services: Services, read_rows: list[int]
+) -> None:
+    newest = _crowd(services)
+    gaps = (newest - 200, newest - 100)
+
+    changes = read_usage_changes(services.store, mark=newest - 1, gaps=gaps, most=CHANGES_MAX)
+
+    assert {item.id for item in changes} == {*gaps, newest}
+    assert max(read_rows) <= FOUND_MAX
+
+
+def test_what_a_provider_holds_does_not_read_all_consumers(
+    services: Services, read_rows: list[int]
+) -> None:
+    hosts = [add_host(services, {"VCPU": Inventory(CROWD)}) for _ in range(CROWDED_HOSTS)]
+    for host in hosts:
+        claims = [claim_for(new_uuid(), {host: {"VCPU": 1}}) for _ in range(CROWD // len(hosts))]
+        hold(services, *claims)
+    # A planner that knows how much there is may find it cheapest to read all of it.
+    services.store.read_with(_analyze)
+
+    held = list_provider_allocations(services, hosts[0])
+
+    assert len(held.rows) == CROWD // len(hosts)
+    assert max(read_rows) <= FOUND_MAX
+
+
+def _crowd(services: Services) -> int:
+    """A provider with many consumers and a journal with many rows; the number of the newest."""
+    crowded = add_host(services, {"VCPU": Inventory(CROWD)})
+    hold(services, *(claim_for(new_uuid(), {crowded: {"VCPU": 1}}) for _ in range(CROWD)))
+    with open_transaction(services) as tx:
+        write_journal(tx, [Entry("provider.update", crowded, ())] * CROWD, origin())
+    return int(services.store.read(text("SELECT MAX(id) FROM moorage_journal"))[0][0])
+
+
+def _filled(sql: str, parameters: Parameters) -> str:
+    """The statement with its parameters in their places."""
+    first, *rest = sql.split("?")
+    told = [f"'{one}'" if isinstance(one, str) else str(one) for one in parameters]
+    return first + "".join(value + part for value, part in zip(told, rest, strict=True))
+
+
+def _analyze(connection: Connection) -> None:
+    table = "" if connection.dialect.name == "postgresql" else "TABLE consumers, allocations"
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(f"ANALYZE {table}")
+
+
+def _count_postgresql(connection: Connection, sql: str) -> int:
+    plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}").scalar_one()
+    return _rows_of(plan[0]["Plan"])
+
+
+def _rows_of(node: dict[str, Any]) -> int:
+    rows = 0
+    if "Relation Name" in node:
+        dropped = node.get("Rows Removed by Filter", 0)
+        rows = int((node["Actual Rows"] + dropped) * node["Actual Loops"])
+    return rows + sum(map(_rows_of, node.get("Plans", ())))
+
+
+def _count_mariadb(connection: Connection, sql: str) -> int:
+    connection.exec_driver_sql("FLUSH STATUS")
+    connection.exec_driver_sql(sql.replace("%", "%%")).all()
+    told = connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Handler_read%%'").all()
+    return sum(int(count) for _, count in told)
+
+
+def _count_sqlite(connection: Connection, sql: str) -> int:
+    """SQLite counts nothing, but tells what it reads from end to end."""
+    steps = [str(row[3]).split() for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+    made = {step[1] for step in steps if step[0] in ("CO-ROUTINE", "MATERIALIZE")}
+    return CROWD * sum(step[0] == "SCAN" and step[1] not in made for step in steps)
