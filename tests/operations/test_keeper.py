@@ -455,21 +455,21 @@ def test_whoever_waits_while_another_looks_shares_the_next_look(
         assert go_on.wait(STUCK_S)
         return look(keeper)
 
-    lock = services.keeper._lock
+    door = services.keeper._looks._door
     came = threading.Semaphore(0)
 
     class ToldOf:
-        """The keeper's lock, which tells when somebody comes to it."""
+        """The door of the keeper's looks, which tells when somebody has passed it."""
 
         def __enter__(self) -> None:
-            came.release()
-            lock.acquire()
+            door.acquire()
 
         def __exit__(self, *_: object) -> None:
-            lock.release()
+            door.release()
+            came.release()
 
     monkeypatch.setattr(Keeper, "_look", slow)
-    monkeypatch.setattr(services.keeper, "_lock", ToldOf())
+    monkeypatch.setattr(services.keeper._looks, "_door", ToldOf())
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(services.keeper.current)
         assert begun.wait(STUCK_S)

@@ -49,6 +49,15 @@ def read_rows(services: Services, database_kind: DatabaseKind) -> Iterator[list[
     del services.store.read_lean
 
 
+def test_news_do_not_read_the_journal(services: Services, read_rows: list[int]) -> None:
+    newest = _crowd(services)
+
+    news = read_news(services.store, mark=newest - 1, gaps=())
+
+    assert [item.id for item in news] == [newest]
+    assert max(read_rows) <= FOUND_MAX
+
+
 def test_news_with_late_rows_do_not_read_the_journal(
     services: Services, read_rows: list[int]
 ) -> None:

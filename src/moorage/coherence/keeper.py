@@ -17,12 +17,13 @@ from moorage.candidates.rows import (
     UsageRow,
 )
 from moorage.candidates.snapshot import Snapshot
+from moorage.coherence.looks import Looks
 from moorage.coherence.open_moves import OpenMoves
 from moorage.coherence.watermark import Watermark
 from moorage.domain.ids import MoveUuid
 from moorage.store.journal import (
-    FEW_NEWS_MAX,
     MOVE_KIND_PREFIX,
+    NEWS_BESIDE_MAX,
     NEWS_MAX,
     RECOUNT_KIND,
     News,
@@ -66,8 +67,7 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._looks_begun = 0
-        self._look_done = 0
+        self._looks = Looks(self._take_look)
         self._snapshot: Snapshot | None = None
         self._seen = Watermark(0, (), now_s=0.0)
         self._moves = OpenMoves()
@@ -78,15 +78,7 @@ class Keeper:
 
     def current(self) -> Snapshot:
         """The providers with all changes that were committed before this call."""
-        # A look that begins from now on will do, whoever takes it: those who wait while one
-        # thread looks share the next look.
-        wanted = self._looks_begun + 1
-        with self._lock:
-            if self._snapshot is None or self._look_done < wanted:
-                self._looks_begun += 1
-                self._snapshot = self._look()
-                self._look_done = self._looks_begun
-            return self._snapshot
+        return self._looks.share()
 
     def read_anew(self, untrue: Snapshot) -> Snapshot:
         """All the providers as the database has them, after a snapshot was found to be untrue.
@@ -103,6 +95,11 @@ class Keeper:
     def latest(self) -> Snapshot | None:
         """The snapshot that was handed out last, which may be outdated; None before the first."""
         return self._snapshot
+
+    def _take_look(self) -> Snapshot:
+        with self._lock:
+            self._snapshot = self._look()
+            return self._snapshot
 
     def _look(self) -> Snapshot:
         snapshot = self._snapshot
@@ -142,7 +139,7 @@ class Keeper:
             ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=now_s)
             ahead.note({item.id for item in news}, now_s=now_s)
             told = read_usages(self._store, touched, mark=ahead.mark, gaps=ahead.gaps)
-            if len(told.news) >= FEW_NEWS_MAX:
+            if len(told.news) >= NEWS_BESIDE_MAX:
                 return None
             news = [*news, *told.news]
             others = {provider for item in told.news for provider in item.providers} - touched

@@ -46,12 +46,8 @@ _INSERT = Insert(
         "move",
     ),
 )
-FEW_NEWS_MAX: Final = 8
-"""Rows that are asked for at first.
-
-A database that has not yet counted a growing journal (PostgreSQL counts once a minute) takes a
-third of it for news, and reads all of it rather than its index, unless it is told that few rows do.
-"""
+NEWS_BESIDE_MAX: Final = 200
+"""Rows of news that come beside totals."""
 
 NEWS_MAX: Final = 20_000
 """Rows of news that one look takes; who finds so many reads all providers anew."""
@@ -174,12 +170,8 @@ def read_new_rows(
     store: Store, columns: str, *, mark: int, gaps: Collection[int], most: int
 ) -> Sequence[Sequence[Any]]:
     """At most ``most`` rows past a mark, and those in the gaps, by the shortest way."""
-    for limit in (min(FEW_NEWS_MAX, most), most):
-        asked = new_rows(store, columns, gaps=gaps, limit=limit)
-        found = store.read_lean(asked.sql, (mark, *asked.parameters), is_frequent=asked.is_frequent)
-        if len(found) < limit:
-            break
-    return found
+    asked = new_rows(store, columns, gaps=gaps, limit=most)
+    return store.read_lean(asked.sql, (mark, *asked.parameters), is_frequent=asked.is_frequent)
 
 
 def news_columns(store: Store) -> str:
@@ -237,10 +229,7 @@ def read_move_news(store: Store, numbers: Collection[int]) -> list[MoveNews]:
 
 def load_news(connection: Connection, *, mark: int, gaps: Collection[int]) -> list[News]:
     """The same within an open picture."""
-    for limit in (FEW_NEWS_MAX, NEWS_MAX):
-        rows = connection.execute(_NEWS, {"mark": mark, "gaps": list(gaps), "most": limit}).all()
-        if len(rows) < limit:
-            break
+    rows = connection.execute(_NEWS, {"mark": mark, "gaps": list(gaps), "most": NEWS_MAX})
     return [News(row.id, row.kind, _decode_ids(row.providers)) for row in rows]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, DateTime, TextualSelect
 from moorage.domain.ids import MoveUuid
 from moorage.store.dialects import Dialect
 from moorage.store.journal import (
-    FEW_NEWS_MAX,
+    NEWS_BESIDE_MAX,
     News,
     load_mark,
     load_news,
@@ -243,13 +243,14 @@ class Usages:
 def read_usages(
     store: Store, providers: Collection[int], *, mark: int, gaps: Collection[int]
 ) -> Usages:
-    """Running totals and generations of some providers, and at most ``FEW_NEWS_MAX`` rows of news.
+    """Running totals and generations of some providers, and the news.
 
-    All of it is of one moment, as it is one statement. Every claim makes every process read this:
-    it goes to the driver by the shortest way.
+    Of the rows past the mark there are at most ``NEWS_BESIDE_MAX``. All is of one moment, as it is
+    one statement. Every claim makes every process read this: it goes to the driver by the shortest
+    way.
     """
     wanted = tuple(providers) or (NOBODY,)
-    asked = new_rows(store, news_columns(store), gaps=gaps, limit=FEW_NEWS_MAX)
+    asked = new_rows(store, news_columns(store), gaps=gaps, limit=NEWS_BESIDE_MAX)
     sql = _LEAN_USAGES.format(marks=",".join("?" * len(wanted)), news=asked.sql)
     rows = store.read_lean(
         sql,
