@@ -11,12 +11,19 @@ import pytest
 
 from moorage.domain.claim import ConsumerClaim
 from moorage.domain.inventory import Inventory
-from moorage.domain.refusals import CapacityExceeded, StoreUnavailable
-from moorage.operations.claim_queue import ClaimQueue, ClaimRequest
+from moorage.domain.refusals import CapacityExceeded, ConsumerNamedTwice, StoreUnavailable
+from moorage.operations.claim_queue import (
+    Accepted,
+    ClaimQueue,
+    ClaimRequest,
+    differ_in_spelling,
+    write_claims,
+)
 from moorage.operations.services import Services
 from moorage.operations.show_allocations import show_allocations
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
+from tests.support.app import load
 from tests.support.books import (
     ABSENTEE,
     add_host,
@@ -25,6 +32,8 @@ from tests.support.books import (
     open_services,
     origin,
 )
+from tests.support.databases import DatabaseKind
+from tests.support.deployments import Deployment, Subject
 from tests.support.ids import new_uuid
 
 T = TypeVar("T")
@@ -120,3 +129,63 @@ def test_a_fault_of_one_request_is_not_its_neighbours(services: Services) -> Non
     assert isinstance(outcomes[full.consumer], CapacityExceeded)
     assert isinstance(outcomes[broken.consumer], UnicodeEncodeError)
     assert find_faults(services) == []
+
+
+@pytest.fixture
+def adopted(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> Iterator[Services]:
+    """Services on tables that Placement made, which do not tell case apart on MariaDB."""
+    url = fresh_database(database_kind)
+    load(Subject.PEER, Deployment(tmp_path / "peer", url))
+    found = open_services(url)
+    yield found
+    found.store.close()
+
+
+def test_two_spellings_of_a_new_consumer_in_one_batch_are_decided_one_after_the_other(
+    adopted: Services, database_kind: DatabaseKind
+) -> None:
+    host = add_host(adopted, {"VCPU": Inventory(8)})
+    lower = new_uuid()
+    uuids = (new_uuid(), lower, lower.upper(), new_uuid())
+    first, one, two, neighbour = (claim_for(uuid, {host: {"VCPU": 1}}) for uuid in uuids)
+    outcomes = submit_together(Held(adopted.store), first, [one, two, neighbour])
+    assert outcomes[neighbour.consumer] is None
+    told = sorted(type(outcomes[claim.consumer]).__name__ for claim in (one, two))
+    is_one = database_kind is DatabaseKind.MARIADB
+    assert told == ["ConsumerGenerationConflict" if is_one else "NoneType", "NoneType"]
+    assert find_faults(adopted) == []
+
+
+def test_neighbours_of_a_request_that_names_a_consumer_in_two_spellings_are_written_with_it(
+    adopted: Services, database_kind: DatabaseKind
+) -> None:
+    host = add_host(adopted, {"VCPU": Inventory(8)})
+    lower = new_uuid()
+    before, one, two, after = (
+        claim_for(uuid, {host: {"VCPU": 1}})
+        for uuid in (new_uuid(), lower, lower.upper(), new_uuid())
+    )
+    requests = [ClaimRequest(claims, origin()) for claims in ((before,), (one, two), (after,))]
+    outcomes = write_claims(adopted.store, requests, ABSENTEE)
+    told = [type(outcome) for outcome in outcomes]
+    is_one = database_kind is DatabaseKind.MARIADB
+    assert told == [Accepted, ConsumerNamedTwice if is_one else Accepted, Accepted]
+    assert find_faults(adopted) == []
+
+
+def test_only_a_consumer_of_several_requests_keeps_them_apart_by_its_spellings() -> None:
+    lower, other = new_uuid(), new_uuid()
+    upper = lower.upper()
+
+    def differ(*batch: Sequence[str]) -> bool:
+        return differ_in_spelling(
+            ClaimRequest(tuple(claim_for(uuid, {}) for uuid in uuids), origin()) for uuids in batch
+        )
+
+    assert differ([lower], [upper])
+    assert differ([lower, upper], [upper])
+    assert differ([lower], [lower, upper])
+    assert not differ([lower, upper], [other])
+    assert not differ([lower], [lower])

@@ -19,7 +19,7 @@ from tests.support.books import (
     open_services,
     services_on,
 )
-from tests.support.client import Client, over_wsgi
+from tests.support.client import Answer, Client, over_wsgi
 from tests.support.databases import DatabaseKind
 from tests.support.deployments import Deployment, Subject
 from tests.support.ids import new_uuid
@@ -109,6 +109,102 @@ def test_what_a_sites_tables_take_for_the_same_is_the_same_in_any_spelling(
     assert ours.get(f"/resource_providers/{HOST}/usages").json["usages"] == {"VCPU": 4}
     assert ours.delete(upper).status == 204
     assert ours.get("/usages?project_id=project").json["usages"]["INSTANCE"]["VCPU"] == 3
+    assert find_faults(open_services(url)) == []
+
+
+SPELLINGS = (OTHER, OTHER.upper())
+
+
+def in_both_spellings(ours: Client, generation: int | None) -> list[Answer]:
+    """A claim, and a reshape, which name a consumer in two spellings."""
+    host = ours.get(f"/resource_providers/{HOST}/inventories").json
+    claims = {uuid: body(1, generation) for uuid in SPELLINGS}
+    claimed = ours.post("/allocations", claims)
+    if claimed.status == 204:
+        host["resource_provider_generation"] += 1
+        claims = {uuid: body(2, 1) for uuid in SPELLINGS}
+    reshaped = ours.post("/reshaper", {"inventories": {HOST: host}, "allocations": claims})
+    return [claimed, reshaped]
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("characters", ["utf8mb4", "utf8mb3", "latin1"])
+def test_a_request_that_names_one_consumer_in_two_spellings_is_refused(
+    characters: str, fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    url = fresh_database(DatabaseKind.MARIADB)
+    with Store.open(url).writer.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE CHARACTER SET {characters}"))
+    populate(client(Subject.PEER, url, tmp_path))
+    ours = client(Subject.MOORAGE, url, tmp_path)
+
+    def check_refused(generation: int | None, *, used: int) -> None:
+        for refused in in_both_spellings(ours, generation):
+            assert (refused.status, refused.code) == (400, "placement.undefined_code")
+            assert "the same to the database of this site: name it once" in refused.detail
+        usages = ours.get(f"/resource_providers/{HOST}/usages").json["usages"]
+        assert usages == {"VCPU": used}
+
+    check_refused(None, used=3)
+    assert ours.put(f"/allocations/{OTHER}", body(1, None)).status == 204
+    check_refused(1, used=4)
+    assert find_faults(open_services(url)) == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        DatabaseKind.SQLITE,
+        pytest.param(DatabaseKind.POSTGRESQL, marks=pytest.mark.postgresql),
+    ],
+)
+def test_where_case_counts_two_spellings_are_two_consumers(
+    kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    url = fresh_database(kind)
+    populate(client(Subject.PEER, url, tmp_path))
+    ours = client(Subject.MOORAGE, url, tmp_path)
+    assert [answer.status for answer in in_both_spellings(ours, None)] == [204, 204]
+    for uuid in SPELLINGS:
+        assert ours.get(f"/allocations/{uuid}").json["consumer_generation"] == 2
+    assert ours.get(f"/resource_providers/{HOST}/usages").json["usages"] == {"VCPU": 7}
+    assert find_faults(open_services(url)) == []
+
+
+@pytest.mark.mariadb
+def test_tables_that_moorage_made_tell_case_apart_on_mariadb_too(
+    fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    ours = client(Subject.MOORAGE, fresh_database(DatabaseKind.MARIADB), tmp_path)
+    populate(ours)
+    assert [answer.status for answer in in_both_spellings(ours, None)] == [204, 204]
+
+
+def test_new_names_in_two_spellings_are_one_or_two_as_the_tables_have_it(
+    database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str], tmp_path: Path
+) -> None:
+    url = fresh_database(database_kind)
+    populate(client(Subject.PEER, url, tmp_path))
+    ours = client(Subject.MOORAGE, url, tmp_path)
+    is_one = database_kind is DatabaseKind.MARIADB
+    claims = {
+        new_uuid(): body(1, None) | {"project_id": name, "user_id": name}
+        for name in ("fresh", "FRESH")
+    }
+    assert ours.post("/allocations", claims).status == 204
+    shown = {ours.get(f"/allocations/{uuid}").json["project_id"] for uuid in claims}
+    assert len(shown) == (1 if is_one else 2)
+    for name in shown:
+        usages = ours.get(f"/usages?project_id={name}").json["usages"]
+        assert usages["INSTANCE"]["VCPU"] == (2 if is_one else 1)
+    generation = ours.get(f"/resource_providers/{HOST}").json["generation"]
+    wanted = {
+        "resource_provider_generation": generation,
+        "aggregates": [AGGREGATE, AGGREGATE.upper()],
+    }
+    aggregates = f"/resource_providers/{HOST}/aggregates"
+    assert ours.put(aggregates, wanted).status == 200
+    assert len(ours.get(aggregates).json["aggregates"]) == (1 if is_one else 2)
     assert find_faults(open_services(url)) == []
 
 

@@ -129,6 +129,10 @@ ANSWERS: Final[Mapping[type[refusals.Refusal], Answer]] = {
         "consumer generation conflict - expected {expected_or_null} but got {given}",
         CONCURRENT_UPDATE,
     ),
+    refusals.ConsumerNamedTwice: Answer(
+        400,
+        "Consumers {consumer} and {other} are the same to the database of this site: name it once.",
+    ),
     refusals.InventoryExists: Answer(
         409,
         "Update conflict: resource provider {provider} already has an inventory of class "

@@ -12,6 +12,7 @@ from moorage.domain.observe import Wish, decide_moves
 from moorage.domain.refusals import (
     CapacityExceeded,
     ConsumerGenerationConflict,
+    ConsumerNamedTwice,
     InventoryMissing,
     UnitsViolated,
     UnknownAllocationProvider,
@@ -69,9 +70,10 @@ def decide_claims(
         observer: whoever looks for moves that begin or are claimed for; None: nobody does. Moves
             that are open are followed in any case.
     Raises:
-        ConsumerGenerationConflict, UnknownAllocationProvider, UnknownResourceClass,
-        InventoryMissing, UnitsViolated, CapacityExceeded: in this precedence.
+        ConsumerNamedTwice, ConsumerGenerationConflict, UnknownAllocationProvider,
+        UnknownResourceClass, InventoryMissing, UnitsViolated, CapacityExceeded: in this precedence.
     """
+    check_spellings(ledger, claims)
     for claim in claims:
         check_generation(ledger.consumers.get(claim.consumer), claim)
     for claim in claims:
@@ -133,6 +135,21 @@ def decide_release(ledger: Ledger, consumer: ConsumerUuid) -> ConsumerChange | N
     for move in moves:
         ledger.enter_move(move)
     return ConsumerChange(consumer, before, None)
+
+
+def check_spellings(ledger: Ledger, claims: Sequence[ConsumerClaim]) -> None:
+    """Refuse claims of one request of which two are for one consumer, as the database sees it.
+
+    Raises:
+        ConsumerNamedTwice
+    """
+    if not ledger.case_blind:
+        return
+    spelled: dict[str, ConsumerUuid] = {}
+    for claim in claims:
+        other = spelled.setdefault(claim.consumer.lower(), claim.consumer)
+        if other != claim.consumer:
+            raise ConsumerNamedTwice(other, claim.consumer)
 
 
 def check_generation(consumer: Consumer | None, claim: ConsumerClaim) -> None:

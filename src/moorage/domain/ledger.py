@@ -66,7 +66,8 @@ class Ledger:
     ``known_classes`` holds the class names that exist among those asked for. ``moves`` has each
     open move twice, under its consumer and under its hold, and ``consumers`` has both; ``sharing``
     the sharing providers among those loaded, where a move makes it matter. ``used`` is what is
-    really in use: the sums of the allocations, less the credits.
+    really in use: the sums of the allocations, less the credits. ``case_blind``: consumers are
+    named whose uuids differ in case only, and the database takes those for the same.
     """
 
     consumers: dict[ConsumerUuid, Consumer]
@@ -77,6 +78,7 @@ class Ledger:
     moves: dict[ConsumerUuid, Move] = field(default_factory=dict)
     sharing: frozenset[ProviderId] = frozenset()
     move_changes: list[MoveChange] = field(default_factory=list)
+    case_blind: bool = False
     known: frozenset[ProviderId] = field(init=False)
     """The providers, by their row ids."""
 

@@ -157,6 +157,14 @@ class ConsumerGenerationConflict(Refusal):
 
 
 @dataclass(slots=True, eq=False)
+class ConsumerNamedTwice(Refusal):
+    """A request names a consumer in two spellings, which are one consumer to the database."""
+
+    consumer: str
+    other: str
+
+
+@dataclass(slots=True, eq=False)
 class InventoryExists(Refusal):
     """The provider already has an inventory of this class."""
 

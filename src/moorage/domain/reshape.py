@@ -9,6 +9,7 @@ from moorage.domain.claim import (
     ConsumerClaim,
     check_generation,
     check_providers,
+    check_spellings,
     decide_claims,
 )
 from moorage.domain.ids import ProviderUuid, ResourceClassId
@@ -54,11 +55,12 @@ def decide_reshape(
     Args:
         class_ids: the classes that exist among those of the new inventories.
     Raises:
-        UnknownReshapeProvider, ProviderGenerationConflict, ConsumerGenerationConflict,
-        UnknownAllocationProvider, UnknownResourceClass, InventoryInUse, and the refusals of
-        ``decide_claims``.
+        UnknownReshapeProvider, ProviderGenerationConflict, ConsumerNamedTwice,
+        ConsumerGenerationConflict, UnknownAllocationProvider, UnknownResourceClass, InventoryInUse,
+        and the refusals of ``decide_claims``.
     """
     check_inventories(ledger, request)
+    check_spellings(ledger, request.claims)
     for claim in request.claims:
         check_generation(ledger.consumers.get(claim.consumer), claim)
     for claim in request.claims:

@@ -31,6 +31,7 @@ from moorage.store.holdings import (
     consumers_from,
     load_consumers,
     load_generations,
+    load_is_case_blind,
     write_changes,
     write_usages,
 )
@@ -171,6 +172,7 @@ def load_books(
         providers=_stocks(locked, stock),
         used=dict(used),
         known_classes=_known_classes(tx, claims, stock),
+        case_blind=_are_spelled_alike(named) and load_is_case_blind(tx),
     )
     if concerns_moves:
         _add_moves(ledger, named, *loaded)
@@ -183,6 +185,11 @@ def load_books(
         provider_uuids={provider.id: uuid for uuid, provider in locked.items()},
         class_names={item.class_id: item.class_name for item in stock},
     )
+
+
+def _are_spelled_alike(consumers: Collection[ConsumerUuid]) -> bool:
+    """Whether the uuids of some of these consumers differ in case only."""
+    return len({consumer.lower() for consumer in consumers}) < len(consumers)
 
 
 def may_swap(consumers: Mapping[ConsumerUuid, Consumer], claims: Sequence[ConsumerClaim]) -> bool:

@@ -2,13 +2,14 @@
 
 import contextlib
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from moorage.domain.claim import Absentee, ConsumerChange, ConsumerClaim, decide_claims
-from moorage.domain.ids import Generation, MoveUuid
+from moorage.domain.ids import ConsumerUuid, Generation, MoveUuid
 from moorage.domain.ledger import Ledger
 from moorage.domain.move import DEFAULT_MOVE_RULES, MoveEvent, MoveRules, Observer
 from moorage.domain.move_record import MovePlan
@@ -17,7 +18,7 @@ from moorage.domain.origin import Origin
 from moorage.domain.refusals import CapacityExceeded, MoveExists, Refusal
 from moorage.operations.books import Books, check_still_true, load_books, write_books
 from moorage.operations.race import NO_ROOM
-from moorage.operations.write_queue import WriteQueue
+from moorage.operations.write_queue import ApartRather, WriteQueue
 from moorage.store.journal import Entry
 from moorage.store.leases import Lease, write_leases
 from moorage.store.move_records import load_known, write_order, write_plan, write_step
@@ -62,6 +63,13 @@ class ClaimRequest:
         """All ways to serve the request, the one preferred first."""
         return (self.claims, *self.others)
 
+    @property
+    def consumers(self) -> Iterator[ConsumerUuid]:
+        """Whose allocations the request may change."""
+        yield from (claim.consumer for claim in self.claims)
+        if self.move is not None and isinstance(self.move.order, Opening):
+            yield self.move.order.hold
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -90,7 +98,12 @@ def write_claims(
     absentee: Absentee,
     moves: MoveRules = DEFAULT_MOVE_RULES,
 ) -> list[Outcome]:
-    """Decide and write several requests in one transaction; a refusal concerns only its own."""
+    """Decide and write several requests in one transaction; a refusal concerns only its own.
+
+    Raises:
+        ApartRather: two of the requests spell a consumer in ways which only the database takes for
+            the same; nothing is written.
+    """
     claims = [claim for request in requests for way in request.ways for claim in way]
     openings = [
         request.move.order
@@ -103,6 +116,8 @@ def write_claims(
         books = load_books(
             tx, claims, consumers=[one.hold for one in openings], opens_moves=bool(openings)
         )
+        if books.ledger.case_blind and differ_in_spelling(requests):
+            raise ApartRather
         outcomes: list[Outcome] = []
         leases: list[Lease] = []
         moved: list[MoveClaim] = []
@@ -130,6 +145,18 @@ def write_claims(
         return outcomes
 
     return store.run(attempt)
+
+
+def differ_in_spelling(requests: Iterable[ClaimRequest]) -> bool:
+    """Whether a consumer that two of the requests have in common is spelled in two ways."""
+    spellings: dict[str, set[ConsumerUuid]] = {}
+    named: Counter[str] = Counter()
+    for request in requests:
+        for consumer in request.consumers:
+            spellings.setdefault(consumer.lower(), set()).add(consumer)
+        named.update({consumer.lower() for consumer in request.consumers})
+    # Who names both is refused, but the others would be decided as if theirs were another one.
+    return any(len(spelled) > 1 and named[key] > 1 for key, spelled in spellings.items())
 
 
 def check_new(move: MoveClaim | None, known: Collection[MoveUuid]) -> None:

@@ -20,7 +20,7 @@ from moorage.domain.refusals import (
     UnknownProvider,
 )
 from moorage.operations.provider_changes import Change, ChangeRequest, Part, Shelf
-from moorage.operations.write_queue import WriteQueue
+from moorage.operations.write_queue import ApartRather, WriteQueue
 from moorage.store.associations import AGGREGATES, TRAITS, NewLink, add_links, delete_links
 from moorage.store.inventories import (
     STOCK,
@@ -76,13 +76,6 @@ class ProviderQueue(WriteQueue[Request, Any]):
             lambda requests: write_requests(store, requests),
             subjects=lambda request: request.subjects,
         )
-
-
-class ApartRather(Exception):
-    """What stood against requests may be among themselves: each is to be written alone.
-
-    Two new names, say, that only the database takes for the same.
-    """
 
 
 def write_requests(store: Store, requests: Sequence[Request]) -> list[Outcome]:

@@ -21,9 +21,9 @@ def reshape(services: Services, request: Reshape, origin: Origin) -> None:
     """Replace the inventories of providers and the allocations of consumers, or change nothing.
 
     Raises:
-        UnknownReshapeProvider, ProviderGenerationConflict, ConsumerGenerationConflict,
-        UnknownAllocationProvider, UnknownResourceClass, InventoryMissing, UnitsViolated,
-        CapacityExceeded, InventoryInUse
+        UnknownReshapeProvider, ProviderGenerationConflict, ConsumerNamedTwice,
+        ConsumerGenerationConflict, UnknownAllocationProvider, UnknownResourceClass,
+        InventoryMissing, UnitsViolated, CapacityExceeded, InventoryInUse
     """
 
     def attempt(tx: Transaction) -> None:

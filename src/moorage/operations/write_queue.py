@@ -25,6 +25,13 @@ PASSED_MAX: Final = 64
 """Batches that are begun at once, at most, before it is tried again whether others come."""
 
 
+class ApartRather(Exception):
+    """What stands against requests may be among themselves: each is to be written alone.
+
+    Two new names, say, that only the database takes for the same.
+    """
+
+
 class _Ticket(Generic[R, T]):
     """A request in the queue; whoever brought it sleeps until it is answered, or to lead."""
 

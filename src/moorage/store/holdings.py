@@ -59,6 +59,11 @@ CONSUMERS: Final = Load(
        ORDER BY id, allocation"""
 )
 _GENERATIONS = Load("SELECT c.uuid, c.generation FROM consumers c WHERE c.uuid IN :uuids")
+_OTHER_CASE = Load(
+    # No row is needed: the text beside the column is compared as the column is.
+    """SELECT u.uuid FROM (SELECT c.uuid FROM consumers c WHERE 1 = 0 UNION ALL SELECT 'a') u
+       WHERE u.uuid = 'A'"""
+)
 _DELETE_ALLOCATIONS = Write("DELETE FROM allocations WHERE consumer_id IN :uuids")
 _DELETE_CONSUMERS = Write("DELETE FROM consumers WHERE id IN :ids")
 _INSERT_ALLOCATIONS = Insert(
@@ -170,6 +175,11 @@ def load_generations(
     asked = _Spellings(wanted)
     rows = tx.load(_GENERATIONS, {"uuids": wanted})
     return {asked.of(row.uuid): Generation(row.generation) for row in rows}
+
+
+def load_is_case_blind(tx: Transaction) -> bool:
+    """Whether consumers are the same to the database if their uuids differ in case only."""
+    return bool(tx.load(_OTHER_CASE))
 
 
 class _Spellings:

@@ -253,25 +253,34 @@ def _ensure(tx: Transaction, kind: _Kind, names: list[str], *, at: datetime) -> 
     found = _Known({row.name: row.id for row in tx.load(kind.find, {"names": names})}, {})
     missing = [name for name in names if name not in found.ids]
     if missing and not tx.first_try:
-        _find_same(tx, kind, missing, found)
-        missing = [name for name in missing if name not in found.ids]
-    if missing:
+        for name in missing:
+            _ensure_same(tx, kind, name, found, at=at)
+    elif missing:
         # Whoever inserts the same name first makes this transaction start anew, and find it.
-        tx.insert(kind.insert, [{kind.column: name, "created_at": at} for name in missing])
-        found.ids.update({row.name: row.id for row in tx.load(kind.find, {"names": missing})})
+        _insert_names(tx, kind, missing, found, at=at)
     return found
 
 
-def _find_same(tx: Transaction, kind: _Kind, names: Iterable[str], found: _Known) -> None:
-    """Add names that the database knows in another spelling.
+def _insert_names(
+    tx: Transaction, kind: _Kind, names: list[str], found: _Known, *, at: datetime
+) -> None:
+    tx.insert(kind.insert, [{kind.column: name, "created_at": at} for name in names])
+    found.ids.update({row.name: row.id for row in tx.load(kind.find, {"names": names})})
+
+
+def _ensure_same(tx: Transaction, kind: _Kind, name: str, found: _Known, *, at: datetime) -> None:
+    """Add a name that the database may know in another spelling.
 
     The tables of a site that comes from Placement may not tell case, accents or spaces at the end
-    apart: the insert failed because of a row that is not found under the name as it is written.
+    apart: the insert failed because of a row that is not found under the name as it is written, or
+    because two of the new names are one to them, so that each is looked for after the one before.
     """
-    for name in names:
-        for row in tx.load(kind.find_same, {"name": name}):
-            found.ids[name] = row.id
+    for row in tx.load(kind.find_same, {"name": name}):
+        found.ids[name] = row.id
+        if row.name != name:
             found.spellings[name] = row.name
+    if name not in found.ids:
+        _insert_names(tx, kind, [name], found, at=at)
 
 
 def load_names(tx: Transaction, table: Table) -> set[str]:

@@ -279,7 +279,12 @@ CLAIMS: Final = (
         "Find places for one or several consumers and claim them, all or none.",
         body=ClaimsAsked,
         answer=ClaimsAnswer,
-        refusals=(*SEARCH_REFUSALS, refusals.NothingFits, refusals.ConsumerHolds),
+        refusals=(
+            *SEARCH_REFUSALS,
+            refusals.ConsumerNamedTwice,
+            refusals.NothingFits,
+            refusals.ConsumerHolds,
+        ),
     ),
     Endpoint(
         "show_claim",
