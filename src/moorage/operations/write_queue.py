@@ -2,7 +2,8 @@
 
 The first request to arrive leads: it has itself written, with all that has gathered, in one
 transaction, and answers for everyone. Those that have come meanwhile wait, and the first of them
-leads next. A batch of one costs what a single write costs.
+leads next, together with those of the batch before who come back at once. A batch of one costs what
+a single write costs.
 """
 
 import threading
