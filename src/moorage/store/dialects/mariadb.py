@@ -25,6 +25,7 @@ from moorage.store.dialects.mariadb_session import MariaDBSession
 _CONFLICT: Final = frozenset(
     (
         1050,  # the table exists: another process migrates, on another node of the cluster
+        1060,  # so does the column
         1061,  # so does the index
         1684,  # it is being made there at this moment
         1020,  # the record has changed since it was read
