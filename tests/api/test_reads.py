@@ -64,6 +64,8 @@ class Cloud:
                 self.hold,
                 self.hold,
                 self.let_go,
+                self.hold_on_two,
+                self.swap,
             ]
         )()
 
@@ -104,6 +106,30 @@ class Cloud:
 
     def hold(self) -> None:
         self._claim({self.provider: {"resources": {"VCPU": self.random.randint(1, 3)}}})
+
+    def hold_on_two(self) -> None:
+        both = {self.provider, self.provider}
+        self._claim({uuid: {"resources": {"VCPU": 1}} for uuid in both})
+
+    def swap(self) -> None:
+        """What one consumer holds goes over to another, as when a migration begins."""
+        giver, taker = self.random.sample(self.consumers, 2)
+        held = self.client.get(f"/allocations/{giver}").json
+        taken = self.client.get(f"/allocations/{taker}").json
+        owner = {"project_id": "p", "user_id": "u", "consumer_type": "INSTANCE"}
+        body = {
+            giver: {
+                "allocations": {},
+                "consumer_generation": held.get("consumer_generation"),
+                **owner,
+            },
+            taker: {
+                "allocations": held["allocations"],
+                "consumer_generation": taken.get("consumer_generation"),
+                **owner,
+            },
+        }
+        self.client.post("/allocations", body)
 
     def let_go(self) -> None:
         self.client.delete(f"/allocations/{self.random.choice(self.consumers)}")

@@ -24,9 +24,13 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
     ]
     before = [(item, item.handlers[:], item.level, item.propagate) for item in loggers]
     rest = (logging.lastResort, logging.raiseExceptions, log._log, structlog.get_config())
+    bundles_before, log._bundles = log._bundles, None
     file = tmp_path / "log.json"
     log.configure_log(debug=True, log_file=file)
     yield file
+    if log._bundles is not None:
+        log._bundles.close()
+    log._bundles = bundles_before
     logging.captureWarnings(False)
     logging.lastResort, logging.raiseExceptions, log._log, configuration = rest
     structlog.configure(**configuration)
@@ -38,4 +42,9 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def lines(log_file: Path) -> Lines:
     """All lines of the log so far, parsed."""
-    return lambda: [json.loads(line) for line in log_file.read_text().splitlines()]
+
+    def read() -> list[dict[str, Any]]:
+        log.write_pending()
+        return [json.loads(line) for line in log_file.read_text().splitlines()]
+
+    return read

@@ -109,7 +109,13 @@ def test_one_command_serves_the_api(served: Served) -> None:
 def test_a_request_is_one_line_of_json(served: Served) -> None:
     answer = served.client.get("/traits?name=startswith:HW_CPU")
     request_id = answer.headers["x-openstack-request-id"]
-    (line,) = [line for line in served.lines() if line.get("request_id") == request_id]
+
+    def told() -> list[dict[str, object]]:
+        return [line for line in served.lines() if line.get("request_id") == request_id]
+
+    # Lines about requests are written in bundles, a moment later.
+    wait_until(lambda: bool(told()), served.running, "the line about the request")
+    (line,) = told()
     assert (line["event"], line["route"], line["status"]) == ("request", "/traits", 200)
 
 
@@ -150,11 +156,15 @@ def test_it_can_be_told_where_to_listen_by_a_name(tmp_path: Path) -> None:
     served.running.end()
 
 
-def test_it_stops_when_told_to(tmp_path: Path) -> None:
+def test_it_stops_when_told_to_and_its_log_lacks_nothing(tmp_path: Path) -> None:
     served = serve(tmp_path)
+    answered = [served.client.get("/traits/CUSTOM_NOWHERE") for _ in range(20)]
     served.running.process.send_signal(signal.SIGTERM)
     assert served.running.process.wait(STOP_S_MAX) == 0
-    assert served.lines()[-1]["event"] == "stopped"
+    lines = served.lines()
+    assert lines[-1]["event"] == "stopped"
+    told = {line["request_id"] for line in lines if line["event"] == "request"}
+    assert told >= {answer.headers["x-openstack-request-id"] for answer in answered}
     assert not answers(served.client)
 
 

@@ -195,8 +195,9 @@ class Books(RuleBasedStateMachine):
     def usages_are_what_is_held(self) -> None:
         used = self._used(self.held)
         for host in self.hosts:
-            _, found = show_usages(self.services, host)
-            assert found == {name: used[host, name] for at, name in self.totals if at == host}
+            assert show_usages(self.services, host).used == {
+                name: used[host, name] for at, name in self.totals if at == host
+            }
 
     @invariant()
     def generations_grow(self) -> None:

@@ -104,7 +104,7 @@ def test_what_a_provider_holds_does_not_read_all_consumers(
     # A planner that knows how much there is may find it cheapest to read all of it.
     services.store.read_with(_analyze)
 
-    held = list_provider_allocations(services, hosts[0])
+    held, _ = list_provider_allocations(services, hosts[0])
 
     assert len(held.rows) == CROWD // len(hosts)
     assert max(read_rows) <= FOUND_MAX

@@ -9,10 +9,10 @@ import orjson
 from msgspec import Struct
 
 from moorage.api.identity import Caller
-from moorage.api.kept import KeptDocuments
 from moorage.api.limits import Limits
 from moorage.api.microversions.contract import Contract
 from moorage.api.query import Query, parse_query
+from moorage.candidates.evidence import Evidence
 from moorage.domain.origin import Origin
 from moorage.operations.services import Services
 
@@ -43,7 +43,6 @@ class Call(Struct, frozen=True):
     caller: Caller
     origin: Origin
     services: Services
-    kept: KeptDocuments
     limits: Limits
     mount: str
     host: str
@@ -66,11 +65,18 @@ class Call(Struct, frozen=True):
         Args:
             at: naive UTC; None where nothing is known about it, which leaves that header out.
         """
-        if not self.contract.shows_modified:
-            return ()
-        if at is None:
-            return (_NO_CACHE,)
-        return (("last-modified", http_date(at.replace(microsecond=0))), _NO_CACHE)
+        return modified_headers(self.contract, at)
+
+    def lasting(
+        self, body: bytes | Iterator[bytes], evidence: Evidence, modified_at: datetime | None
+    ) -> "Reply":
+        """A reply that may be given again while its evidence holds.
+
+        Args:
+            modified_at: as for ``modified``; None: the answer is as old as its request.
+        """
+        headers = self.modified(modified_at or self.origin.at)
+        return Reply(200, body, headers, evidence, modified_at is None)
 
     def modified_now(self) -> Headers:
         """The same for answers that are as old as their request."""
@@ -78,11 +84,19 @@ class Call(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """A successful answer. ``body`` is JSON, whole or in pieces; None where there is none."""
+    """A successful answer.
+
+    Args:
+        body: JSON, whole or in pieces; None where there is none.
+        evidence: while it holds, the same answer may be given again to the same question.
+        is_of_now: the headers about the answer's age tell when it was given.
+    """
 
     status: int
     body: bytes | Iterator[bytes] | None = None
     headers: Headers = ()
+    evidence: Evidence | None = None
+    is_of_now: bool = False
 
 
 NO_CONTENT: Final = Reply(204)
@@ -91,6 +105,15 @@ NO_CONTENT: Final = Reply(204)
 def reply_json(document: Any, headers: Headers = (), *, status: int = 200) -> Reply:
     """A reply with the document as its body."""
     return Reply(status, orjson.dumps(document), headers)
+
+
+def modified_headers(contract: Contract, at: datetime | None) -> Headers:
+    """The headers about an answer's age; see ``Call.modified``."""
+    if not contract.shows_modified:
+        return ()
+    if at is None:
+        return (_NO_CACHE,)
+    return (("last-modified", http_date(at.replace(microsecond=0))), _NO_CACHE)
 
 
 @lru_cache(maxsize=4096)

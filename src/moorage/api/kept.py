@@ -1,56 +1,72 @@
-"""Documents about one provider, kept until something about it changes."""
+"""Answers about providers, kept to be given again while nothing about the providers changes.
 
-from collections.abc import Callable
-from datetime import datetime
-from typing import Final
+Compute agents ask about their own host all day long, in the same words each time.
+"""
 
-from moorage.candidates.blocks import BLOCK_BITS, BLOCK_SIZE
-from moorage.candidates.snapshot import Snapshot
+import sys
+from itertools import islice
+from typing import Final, NamedTuple
 
-KEPT_BYTES_MAX: Final = 32 * 2**20
-"""Bytes of documents that a process keeps; past that it forgets all and makes them anew."""
+from moorage.api.call import Reply
+from moorage.api.microversions.contract import Contract
+from moorage.api.routes import Place, Route
+from moorage.candidates.evidence import Evidence
 
-ENTRY_BYTES: Final = 300
-"""What an entry takes up beside its document, about."""
+KEPT_BYTES_MAX: Final = 64 * 2**20
+"""Bytes of answers that a process keeps; past that it forgets every second one.
 
-Dated = tuple[bytes, datetime | None]
-"""A document, and when what it tells last changed (naive UTC); None where that is not known."""
+Agents ask in turn: who forgot the oldest would always forget what is asked for next.
+"""
+
+ANSWER_BYTES_MAX: Final = 64 * 2**10
+"""Longer answers are not kept."""
+
+ENTRY_BYTES: Final = 1_100
+"""What an entry takes up beside its body, about."""
+
+Wish = tuple[str, ...]
+"""Everything in a request that an answer depends on, beside who is asking."""
 
 
-class KeptDocuments:
-    """Documents by kind and provider, each with the stamp that its provider had.
+class KeptAnswer(NamedTuple):
+    """An answer, the way that the request found to it, and what it was made from."""
 
-    Every change of a provider gives it a new stamp, so that an outdated document is never taken.
+    contract: Contract
+    place: Place
+    route: Route
+    reply: Reply
+    evidence: Evidence
+
+
+class KeptAnswers:
+    """Answers by what was wished for; whoever takes one sees whether its evidence still holds.
+
     Entries of a dict are read and written atomically: no lock is needed.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[str, int], tuple[int, Dated]] = {}
+        self._answers: dict[Wish, KeptAnswer] = {}
         self._bytes = 0
+        self.find = self._answers.get
 
-    def take(
-        self, snapshot: Snapshot, position: int, kind: str, make: Callable[[], Dated]
-    ) -> Dated:
-        """The document of a kind about the provider at a position.
-
-        Args:
-            make: called only if the document is not known.
-        """
-        stamp = stamp_of(snapshot, position)
-        key = kind, position
-        entry = self._entries.get(key)
-        if entry is not None and entry[0] == stamp:
-            return entry[1]
-        made = make()
-        self._bytes += len(made[0]) + (ENTRY_BYTES if entry is None else -len(entry[1][0]))
+    def keep(self, wish: Wish, answer: KeptAnswer) -> None:
+        """Keep an answer, in the place of the one before it."""
+        size = _size_of(answer)
+        if size > ANSWER_BYTES_MAX:
+            return
+        before = self._answers.get(wish)
+        self._bytes += size if before is None else size - _size_of(before)
+        path, *others = wish
+        # Most of the words are the same for all.
+        self._answers[(path, *map(sys.intern, others))] = answer
         if self._bytes > KEPT_BYTES_MAX:
-            self._entries.clear()
-            self._bytes = 0
-        self._entries[key] = stamp, made
-        return made
+            for old in list(islice(self._answers, 0, None, 2)):
+                self._answers.pop(old, None)
+            # Counted anew: two who keep the same answer at once have both added its bytes.
+            self._bytes = sum(map(_size_of, list(self._answers.values())))
 
 
-def stamp_of(snapshot: Snapshot, position: int) -> int:
-    """A number that changes with everything about the provider at a position."""
-    block = snapshot.blocks[position >> BLOCK_BITS]
-    return int(block.stamps[position & (BLOCK_SIZE - 1)])
+def _size_of(answer: KeptAnswer) -> int:
+    """What an answer takes up, about; a body that is still being made is of any length."""
+    body = answer.reply.body
+    return ENTRY_BYTES + len(body) if isinstance(body, bytes) else sys.maxsize

@@ -13,11 +13,13 @@ from time import perf_counter
 from typing import Any, Final, Protocol
 from wsgiref.types import StartResponse
 
+from msgspec.structs import replace
+
 from moorage.api.answer import begin_head, send_nothing, send_pieces, send_whole
-from moorage.api.call import Call, Reply
+from moorage.api.call import Call, Reply, modified_headers
 from moorage.api.errors import Problem, tell_refusal
 from moorage.api.identity import Caller, Identity
-from moorage.api.kept import KeptDocuments
+from moorage.api.kept import KeptAnswer, KeptAnswers, Wish
 from moorage.api.limits import Limits
 from moorage.api.microversions.contract import (
     NEWEST,
@@ -45,6 +47,9 @@ Environ = dict[str, Any]
 _REQUEST_ID: Final = re.compile(r"req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}")
 OWN_PATHS: Final = "/moorage/"
 """What is below is Moorage's own; all else is Placement's."""
+
+KEPT_QUERY_CHARS_MAX: Final = 200
+"""Answers to longer queries are not kept."""
 
 NO_ROUTE: Final = "-"
 """What the log calls the route of a request that found none."""
@@ -80,6 +85,8 @@ class Visit:
     route: Route | None = None
     own: bool = False
     """On the way to Moorage's own API, which knows no microversions."""
+    wish: Wish | None = None
+    """All that an answer depends on which may be kept; None where none may."""
 
     @property
     def route_told(self) -> str:
@@ -97,7 +104,7 @@ class Pipeline:
     on_request: Callable[[RequestLog], None]
     on_fault: FaultHook
     on_unavailable: Callable[[BaseException], None]
-    kept: KeptDocuments = field(default_factory=KeptDocuments)
+    kept: KeptAnswers = field(default_factory=KeptAnswers)
     streams: Semaphore = field(default_factory=lambda: Semaphore(STREAMS_MAX))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -142,7 +149,7 @@ class Pipeline:
     def _reply(self, visit: Visit) -> tuple[Reply, str]:
         """The answer or the error document, and its content type."""
         try:
-            return self._gathered(self._answer(visit)), JSON
+            return self._kept(visit, self._gathered(self._answer(visit))), JSON
         except Refusal as refusal:
             metrics.refused(type(refusal).__name__)
             name = visit.route.name if visit.route else ""
@@ -165,7 +172,7 @@ class Pipeline:
         body = gather(reply.body)
         if not isinstance(body, bytes) and not self.streams.acquire(blocking=False):
             body = b"".join(body)
-        return Reply(reply.status, body, reply.headers)
+        return replace(reply, body=body)
 
     def _tell_fault(self, visit: Visit, error: BaseException) -> None:
         self.on_fault(request_id=visit.request_id, route=visit.route_told, error=error)
@@ -175,6 +182,8 @@ class Pipeline:
         visit.caller = caller = self.identity.identify(environ)
         if caller is None:
             raise Problem(401)
+        if (reply := self._find_kept(visit, caller)) is not None:
+            return reply
         if visit.own:
             # It reads queries as the newest microversion does, but shows none.
             contract = NEWEST
@@ -192,6 +201,34 @@ class Pipeline:
                 # Raises UnknownProvider, which is told rather than what is wrong with the body.
                 show_provider(self.services, visit.path["uuid"])
             raise
+
+    def _find_kept(self, visit: Visit, caller: Caller) -> Reply | None:
+        """The answer that the same words got before, if it is still right and the policy allows it.
+
+        All that comes before the policy depends on these words only, and was in order.
+        """
+        kept = None if visit.wish is None else self.kept.find(visit.wish)
+        if kept is None:
+            return None
+        visit.contract, visit.place, visit.route = kept.contract, kept.place, kept.route
+        self._check_policy(caller, kept.route, visit.environ)
+        if not kept.evidence.holds_in(self.services.keeper.current()):
+            return None
+        reply = kept.reply
+        if not reply.is_of_now:
+            return reply
+        return Reply(200, reply.body, modified_headers(kept.contract, self.services.clock()))
+
+    def _kept(self, visit: Visit, reply: Reply) -> Reply:
+        """The reply, which from now on is known if its evidence says that it may be given again."""
+        contract, place, route = visit.contract, visit.place, visit.route
+        if reply.evidence is None or visit.wish is None or not (contract and place and route):
+            return reply
+        # What is known already has no evidence of its own, so that it is not kept again.
+        known = replace(reply, evidence=None)
+        answer = KeptAnswer(contract, place, route, known, reply.evidence)
+        self.kept.keep(visit.wish, answer)
+        return reply
 
     def _check_size(self, environ: Environ) -> None:
         uri_bytes = len(environ["PATH_INFO"]) + len(environ.get("QUERY_STRING", ""))
@@ -257,7 +294,6 @@ class Pipeline:
                 at=self.services.clock(),
             ),
             services=self.services,
-            kept=self.kept,
             limits=self.limits,
             mount=environ.get("SCRIPT_NAME", ""),
             host=_host(environ),
@@ -267,14 +303,30 @@ class Pipeline:
 def _begin(environ: Environ) -> Visit:
     global_request_id = environ.get("HTTP_X_OPENSTACK_REQUEST_ID", "")
     accept = environ.get("HTTP_ACCEPT")
+    # Whoever takes anything gets errors in JSON; browsers, which say more, get HTML.
+    accept = JSON if not accept or accept == "*/*" else accept
+    own = environ["PATH_INFO"].startswith(OWN_PATHS)
     return Visit(
         environ=environ,
         request_id=_new_request_id(),
-        global_request_id=(global_request_id if _REQUEST_ID.fullmatch(global_request_id) else None),
-        # Whoever takes anything gets errors in JSON; browsers, which say more, get HTML.
-        accept=JSON if not accept or accept == "*/*" else accept,
-        own=environ["PATH_INFO"].startswith(OWN_PATHS),
+        global_request_id=(
+            global_request_id
+            if global_request_id and _REQUEST_ID.fullmatch(global_request_id)
+            else None
+        ),
+        accept=accept,
+        own=own,
+        wish=None if own or environ["REQUEST_METHOD"] != "GET" else _wish(environ, accept),
     )
+
+
+def _wish(environ: Environ, accept: str) -> Wish | None:
+    """All that the answer to a reader depends on, beside who he is; None: too much to keep."""
+    query = environ.get("QUERY_STRING", "")
+    if environ.get("CONTENT_LENGTH") or len(query) > KEPT_QUERY_CHARS_MAX:
+        return None
+    version = environ.get("HTTP_OPENSTACK_API_VERSION", "")
+    return environ["PATH_INFO"], query, version, accept, environ.get("SCRIPT_NAME", "")
 
 
 def _new_request_id() -> str:

@@ -191,6 +191,7 @@ def with_links(before: Snapshot, placed: Snapshot, cast: Cast) -> Snapshot:
         placed,
         parents=frozen(linked),
         roots=frozen(roots),
+        structure=next_stamp(),
         shapes=changed_shapes(before, moved, alive=placed.alive, parents=linked, roots=roots),
     )
 

@@ -68,7 +68,8 @@ class Snapshot:
     ones come last, and the places of deleted ones stay empty (not ``alive``). ``parents`` holds
     -1 for roots. ``trait_sets`` and ``aggregate_sets`` hold numbers of sets. ``class_ids`` and
     ``trait_ids`` know every name that exists, in use or not; ``class_ages`` and ``trait_ages`` say
-    by id when each last changed (naive UTC), where that is known.
+    by id when each last changed (naive UTC), where that is known. ``structure`` is a number that is
+    new whenever a provider has come, gone or got another place in its tree.
 
     The arrays are not writeable; a changed snapshot is a new one that shares what did not change.
     ``uuids`` and the tables of sets are shared by all that follow from one another: they only
@@ -99,6 +100,7 @@ class Snapshot:
     positions: Index[str]
     positions_by_id: Index[int]
     lending: Lending
+    structure: int
     fragments: FragmentCache = field(default_factory=FragmentCache, repr=False)
     loads: TreeLoads = field(default_factory=TreeLoads, repr=False)
 
@@ -146,6 +148,7 @@ class Snapshot:
             lending=Lending(
                 sharing, roots=roots, aggregates=aggregates, aggregate_sets=aggregate_sets
             ),
+            structure=next_stamp(),
         )
 
     def __len__(self) -> int:

@@ -91,11 +91,6 @@ class Keeper:
                 self._snapshot = self._load()
             return self._snapshot
 
-    @property
-    def latest(self) -> Snapshot | None:
-        """The snapshot that was handed out last, which may be outdated; None before the first."""
-        return self._snapshot
-
     def _take_look(self) -> Snapshot:
         with self._lock:
             self._snapshot = self._look()

@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class _Look(Generic[T]):
+class _Look:
     """One look; each who waits for it, or to take it, sleeps at a lock of his own."""
 
     __slots__ = ("error", "found", "taker", "waiting")
@@ -15,7 +15,7 @@ class _Look(Generic[T]):
     def __init__(self) -> None:
         self.taker: threading.Lock | None = None
         self.waiting: list[threading.Lock] = []
-        self.found: T | None = None
+        self.found: Any = None
         self.error: BaseException | None = None
 
 
@@ -30,8 +30,8 @@ class Looks(Generic[T]):
         """``take``: takes a look; never called by two threads at once."""
         self._take = take
         self._door = threading.Lock()
-        self._under_way: _Look[T] | None = None
-        self._next: _Look[T] | None = None
+        self._under_way: _Look | None = None
+        self._next: _Look | None = None
 
     def share(self) -> T:
         """What a look finds that begins after this call.
@@ -42,13 +42,13 @@ class Looks(Generic[T]):
         own = None
         with self._door:
             if self._under_way is None:
-                look, takes = _Look[T](), True
+                look, takes = _Look(), True
                 self._under_way = look
             else:
                 own = threading.Lock()
                 own.acquire()
                 takes = self._next is None
-                look = self._next or _Look[T]()
+                look = self._next or _Look()
                 if takes:
                     self._next, look.taker = look, own
                 else:
@@ -59,10 +59,10 @@ class Looks(Generic[T]):
             self._look(look)
         if look.error is not None:
             raise look.error
-        assert look.found is not None
-        return look.found
+        found: T = look.found
+        return found
 
-    def _look(self, look: _Look[T]) -> None:
+    def _look(self, look: _Look) -> None:
         """Take a look, tell those who wait for it, and have the next one taken."""
         try:
             look.found = self._take()

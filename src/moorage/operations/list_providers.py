@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 
 from moorage.candidates.columns import IndexArray
+from moorage.candidates.evidence import Evidence, about_tree
 from moorage.candidates.filter import filter_providers
 from moorage.candidates.snapshot import Snapshot
 from moorage.domain.provider import Provider, ProviderFilter
@@ -32,10 +33,15 @@ class ListedProvider(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProvidersFound:
-    """The providers of a listing: positions in a snapshot, read in parts."""
+    """The providers of a listing: positions in a snapshot, read in parts.
+
+    ``evidence``: while it holds these are the providers, and as they are; None where that depends
+    on all others too.
+    """
 
     snapshot: Snapshot
     positions: Sequence[int]
+    evidence: Evidence | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -95,7 +101,9 @@ def list_providers(services: Services, wanted: ProviderFilter) -> ProvidersFound
     """
     snapshot = services.keeper.current()
     found = _tree_alone(snapshot, wanted)
-    return ProvidersFound(snapshot, filter_providers(snapshot, wanted) if found is None else found)
+    if found is None:
+        return ProvidersFound(snapshot, filter_providers(snapshot, wanted))
+    return ProvidersFound(snapshot, found, about_tree(snapshot, found))
 
 
 def _tree_alone(snapshot: Snapshot, wanted: ProviderFilter) -> Sequence[int] | None:

@@ -9,6 +9,7 @@ a URL or an SQL parameter.
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,6 +22,7 @@ import orjson
 import structlog
 from msgspec import Struct
 
+from moorage.telemetry.bundles import Bundles
 from moorage.telemetry.redact import (
     TOLD_MAX,
     error_told,
@@ -115,8 +117,17 @@ def _often_told(
 
 
 def write_request(line: RequestLog) -> None:
-    """Log one answered request."""
-    _tell_request(line.told())
+    """Log one answered request, a moment later where lines are written in bundles."""
+    if _bundles is None:
+        _log.info("request", **line.told())
+    else:
+        _bundles.tell((line, time.time()))
+
+
+def write_pending() -> None:
+    """Write the lines about requests that wait to be written with others."""
+    if _bundles is not None:
+        _bundles.write()
 
 
 def write_fault(*, request_id: str, route: str, error: BaseException) -> None:
@@ -158,6 +169,9 @@ def configure_log(
 ) -> None:
     """Send all lines of this process, ours and the libraries', to one place in one format.
 
+    Lines of JSON about requests are written in bundles (``telemetry/bundles.py``): a process that
+    is killed takes along those of its last hundredth of a second.
+
     Args:
         log_file: appended to; standard error if None. A file that is moved away keeps being
             written: rotate with copytruncate, or restart.
@@ -176,9 +190,11 @@ def configure_log(
         logger_factory=structlog.BytesLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
-    global _log, _tell_request  # noqa: PLW0603 - one process, one log; bound once, it is cheaper
+    global _log, _bundles  # noqa: PLW0603 - one process, one log; bound once, it is cheaper
     _log = structlog.get_logger().bind()
-    _tell_request = _request_writer(stream) if log_format is LogFormat.JSON else _tell_by_logger
+    if _bundles is not None:
+        _bundles.close()
+    _bundles = Bundles(stream, _request_line) if log_format is LogFormat.JSON else None
     _hear_libraries(debug=debug)
 
 
@@ -234,19 +250,12 @@ def _is_literal(record: logging.LogRecord) -> bool:
     return False
 
 
-def _request_writer(stream: BinaryIO) -> Callable[[dict[str, object]], None]:
-    """What writes the lines about requests: just as the logger does, in a third of the time."""
-
-    def write(fields: dict[str, object]) -> None:
-        fields |= {"event": "request", "level": "info", "timestamp": datetime.now(UTC)}
-        stream.write(orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
-        stream.flush()
-
-    return write
-
-
-def _tell_by_logger(fields: dict[str, object]) -> None:
-    _log.info("request", **fields)
+def _request_line(told: tuple[RequestLog, float]) -> bytes:
+    """The line about a request: just as the logger makes it, in a third of the time."""
+    line, at_s = told
+    fields = line.told()
+    fields |= {"event": "request", "level": "info", "timestamp": datetime.fromtimestamp(at_s, UTC)}
+    return orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
 def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
@@ -268,4 +277,4 @@ def _console_renderer(stream: BinaryIO) -> Callable[[object, str, MutableMapping
 _log: Any = structlog.wrap_logger(
     structlog.PrintLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
 )
-_tell_request: Callable[[dict[str, object]], None] = _tell_by_logger
+_bundles: Bundles[tuple[RequestLog, float]] | None = None

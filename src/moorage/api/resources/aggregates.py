@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
+import orjson
 from msgspec import Struct
 
 from moorage.api.bodies import BodyParser
-from moorage.api.call import Call, Reply, reply_json
+from moorage.api.call import Call, Reply
 from moorage.api.judge import is_uuid_like
 from moorage.api.microversions.contract import Contract
 from moorage.api.wire import INTEGER, UUID, an_object
@@ -57,18 +58,18 @@ def parse_aggregates(contract: Contract, body: bytes) -> tuple[list[str], int | 
     return parsed, None
 
 
-def _reply_aggregates(aggregates: Sequence[str], generation: int, call: Call) -> Reply:
+def _document(aggregates: Sequence[str], generation: int, contract: Contract) -> bytes:
     document: dict[str, Any] = {"aggregates": list(aggregates)}
-    if call.contract.aggregates_carry_generation:
+    if contract.aggregates_carry_generation:
         document["resource_provider_generation"] = generation
-    # When a provider joined an aggregate is not recorded.
-    return reply_json(document, call.modified_now())
+    return orjson.dumps(document)
 
 
 def handle_show_aggregates(call: Call) -> Reply:
     """The aggregates of a provider."""
-    generation, aggregates = show_aggregates(call.services, call.path["uuid"])
-    return _reply_aggregates(aggregates, generation, call)
+    generation, aggregates, evidence = show_aggregates(call.services, call.path["uuid"])
+    # When a provider joined an aggregate is not recorded.
+    return call.lasting(_document(aggregates, generation, call.contract), evidence, None)
 
 
 def handle_set_aggregates(call: Call) -> Reply:
@@ -81,4 +82,4 @@ def handle_set_aggregates(call: Call) -> Reply:
         generation=stated,
         origin=call.origin,
     )
-    return _reply_aggregates(aggregates, generation, call)
+    return Reply(200, _document(aggregates, generation, call.contract), call.modified_now())

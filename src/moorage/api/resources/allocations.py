@@ -265,10 +265,10 @@ def render_held(held: HeldRows, contract: Contract) -> Iterator[bytes]:
 
 def handle_list_provider_allocations(call: Call) -> Reply:
     """Everything held on a provider."""
-    held = list_provider_allocations(call.services, call.path["uuid"])
+    held, evidence = list_provider_allocations(call.services, call.path["uuid"])
     start = b'{"resource_provider_generation":%d,"allocations":{' % held.generation
     pieces = chain([start], render_held(held, call.contract), [b"}}"])
-    return Reply(200, pieces, call.modified(held.modified_at or call.origin.at))
+    return call.lasting(pieces, evidence, held.modified_at)
 
 
 def handle_claim(call: Call) -> Reply:

@@ -9,7 +9,6 @@ from msgspec import UNSET, Struct, UnsetType
 
 from moorage.api.bodies import BodyParser
 from moorage.api.call import NO_CONTENT, Call, Reply, reply_json
-from moorage.api.kept import Dated
 from moorage.api.wire import (
     INTEGER,
     NAME_PATTERN,
@@ -20,6 +19,7 @@ from moorage.api.wire import (
     Ratio,
     an_object,
 )
+from moorage.candidates.evidence import about_provider
 from moorage.domain.ids import AMOUNT_MAX
 from moorage.domain.inventory import Inventory, ProviderInventories
 from moorage.operations.add_inventory import add_inventory
@@ -129,9 +129,6 @@ def _inventory_documents(inventories: Mapping[str, Inventory]) -> dict[str, Any]
     return {name: inventory_document(inventory) for name, inventory in inventories.items()}
 
 
-_NO_INVENTORIES: Final = b'"inventories":{}}'
-
-
 def _document(shown: ProviderInventories) -> dict[str, Any]:
     return {
         "resource_provider_generation": shown.generation,
@@ -163,16 +160,13 @@ def _reply_inventory(
 def handle_show_inventories(call: Call) -> Reply:
     """All inventories of a provider."""
     snapshot, position = look_up(call.services, call.path["uuid"])
-
-    def make() -> Dated:
-        shown = snapshot.inventories_of(position)
-        return orjson.dumps(_document(shown)), shown.modified_at
-
-    document, modified_at = call.kept.take(snapshot, position, "inventories", make)
-    if modified_at is None and not document.endswith(_NO_INVENTORIES):
-        # They are there, but older than the records of when.
-        modified_at = call.origin.at
-    return Reply(200, document, call.modified(modified_at))
+    shown = snapshot.inventories_of(position)
+    document = orjson.dumps(_document(shown))
+    evidence = about_provider(snapshot, position)
+    if not shown.inventories:
+        # Nothing is there that could have been modified.
+        return Reply(200, document, call.modified(shown.modified_at), evidence)
+    return call.lasting(document, evidence, shown.modified_at)
 
 
 def handle_show_inventory(call: Call) -> Reply:

@@ -1,6 +1,6 @@
 """Resource providers: a collection with filters, and its members."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Annotated, Any, Final
 from uuid import uuid4
@@ -24,6 +24,7 @@ from moorage.api.query import (
     remembered,
 )
 from moorage.api.wire import STRING, UUID, an_object
+from moorage.candidates.evidence import about_tree
 from moorage.domain.provider import Provider, ProviderFilter
 from moorage.operations.create_provider import create_provider
 from moorage.operations.delete_provider import delete_provider
@@ -32,7 +33,7 @@ from moorage.operations.list_providers import (
     ProvidersFound,
     list_providers,
 )
-from moorage.operations.show_provider import show_provider
+from moorage.operations.look_up import look_up
 from moorage.operations.update_provider import update_provider
 
 ProviderName = Annotated[str, Meta(max_length=200)]
@@ -175,24 +176,31 @@ def render_providers(found: ProvidersFound, call: Call) -> Iterator[bytes]:
     yield b"]}"
 
 
-def _reply_few(providers: Sequence[Provider], call: Call) -> Reply:
-    newest = max((one.modified_at for one in providers), default=call.origin.at)
+def _reply_few(found: ProvidersFound, call: Call) -> Reply:
+    providers = found.each()
+    newest = max((one.modified_at for one in providers), default=None)
     texts = ",".join([provider_text(one, call) for one in providers])
-    return Reply(200, f'{{"resource_providers":[{texts}]}}'.encode(), call.modified(newest))
+    body = f'{{"resource_providers":[{texts}]}}'.encode()
+    if found.evidence is not None:
+        return call.lasting(body, found.evidence, newest)
+    return Reply(200, body, call.modified(newest or call.origin.at))
 
 
 def handle_list_providers(call: Call) -> Reply:
     """The providers that meet every filter."""
     found = list_providers(call.services, read_filter(call.query_text, call.contract))
     if found.are_few:
-        return _reply_few(found.each(), call)
+        return _reply_few(found, call)
     newest = found.modified_at or call.origin.at
     return Reply(200, render_providers(found, call), call.modified(newest))
 
 
 def handle_show_provider(call: Call) -> Reply:
     """One provider."""
-    return reply_provider(show_provider(call.services, call.path["uuid"]), call)
+    snapshot, position = look_up(call.services, call.path["uuid"])
+    provider = snapshot.provider(position)
+    evidence = about_tree(snapshot, [position])
+    return call.lasting(provider_text(provider, call).encode(), evidence, provider.modified_at)
 
 
 def handle_create_provider(call: Call) -> Reply:

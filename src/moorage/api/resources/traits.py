@@ -11,9 +11,9 @@ from msgspec import Struct
 from moorage.api.bodies import BodyParser
 from moorage.api.call import NO_CONTENT, Call, Reply, reply_json
 from moorage.api.errors import Problem
-from moorage.api.kept import Dated
 from moorage.api.query import Query, QueryJudge
 from moorage.api.wire import INTEGER, STRING, TraitName, an_object
+from moorage.candidates.evidence import about_provider
 from moorage.operations.delete_provider_traits import delete_provider_traits
 from moorage.operations.delete_trait import delete_trait
 from moorage.operations.ensure_trait import ensure_trait
@@ -144,13 +144,9 @@ def _reply_provider_traits(
 def handle_show_provider_traits(call: Call) -> Reply:
     """The traits of a provider."""
     snapshot, position = look_up(call.services, call.path["uuid"])
-
-    def make() -> Dated:
-        document = _document(snapshot.generation_of(position), snapshot.traits_of(position))
-        return orjson.dumps(document), snapshot.traits_modified_at(position)
-
-    document, modified_at = call.kept.take(snapshot, position, "traits", make)
-    return Reply(200, document, call.modified(modified_at or call.origin.at))
+    document = _document(snapshot.generation_of(position), snapshot.traits_of(position))
+    modified_at = snapshot.traits_modified_at(position)
+    return call.lasting(orjson.dumps(document), about_provider(snapshot, position), modified_at)
 
 
 def handle_set_provider_traits(call: Call) -> Reply:

@@ -3,6 +3,8 @@
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from moorage.api.call import Call, Reply, reply_json
 from moorage.api.microversions.contract import Contract
 from moorage.api.query import QueryJudge, parse_query, remembered
@@ -46,9 +48,10 @@ def read_consumers_asked(query_text: str, contract: Contract) -> ConsumersAsked:
 
 def handle_show_usages(call: Call) -> Reply:
     """What is held on a provider, by resource class."""
-    generation, used = show_usages(call.services, call.path["uuid"])
-    document = {"resource_provider_generation": generation, "usages": dict(used)}
-    return reply_json(document, call.modified_now())
+    generation, used, evidence = show_usages(call.services, call.path["uuid"])
+    document = {"resource_provider_generation": generation, "usages": used}
+    # When the usages of a provider last changed is not recorded.
+    return call.lasting(orjson.dumps(document), evidence, None)
 
 
 def handle_sum_usages(call: Call) -> Reply:
