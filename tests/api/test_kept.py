@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from moorage.api import kept
-from moorage.api.resources import aggregates
+from moorage.api.resources import aggregates, usages
 from moorage.candidates.snapshot import Snapshot
 from moorage.operations.services import Services
+from tests.concurrency.crowd import Owner
 from tests.support.app import load_moorage, moorage_client
 from tests.support.client import Answer, Client, over_wsgi
 from tests.support.deployments import Deployment, Subject
@@ -143,6 +144,36 @@ def test_a_tree_is_told_anew_when_a_child_comes_or_goes(client: Client) -> None:
     assert client.delete(f"/resource_providers/{child}").status == 204
     assert members() == members() == {host}
     assert client.get(f"/resource_providers?in_tree={child}").json["resource_providers"] == []
+
+
+def test_usages_of_a_project_are_given_again_until_it_holds_something_else(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host(client)
+    owner = Owner()
+    target = f"/usages?project_id={owner.project}"
+
+    def claim() -> None:
+        claim = owner.claim({host: {"VCPU": 1}}, None)
+        assert client.put(f"/allocations/{new_uuid()}", claim).status == 204
+
+    asked: list[object] = []
+    add_up = usages.sum_usages_by_type
+
+    def note(*words: Any, **more: Any) -> Any:
+        asked.append(more)
+        return add_up(*words, **more)
+
+    monkeypatch.setattr(usages, "sum_usages_by_type", note)
+    for held in range(1, 4):
+        claim()
+        for _ in range(4):
+            told = client.get(target).json["usages"]
+            assert [group["VCPU"] for group in told.values()] == [held]
+    # Once for each change; the first time the project is not known yet, so that nothing would tell
+    # when it changes.
+    assert len(asked) == 4
+    assert client.as_user("somebody:project").get(target).status == 403
 
 
 def test_where_room_is_scarce_every_second_answer_is_forgotten(

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import text
 
 from moorage.coherence import project_sums
-from moorage.coherence.project_sums import SILENCE_S_MAX, ProjectSums
+from moorage.coherence.project_sums import SILENCE_S_MAX, ProjectSums, SumsEvidence
 from moorage.domain.claim import ConsumerClaim
 from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import Refusal
@@ -119,6 +119,7 @@ class Sites(RuleBasedStateMachine):
         ]
         share(self.there, self.hosts[1])
         self.consumers = [new_uuid() for _ in range(4)]
+        self.evidence: dict[tuple[str, str | None], tuple[SumsEvidence | None, Sums]] = {}
 
     def _claim(self, place: int, wish: dict[int, dict[int, int]], owner: Any) -> ConsumerClaim:
         consumer = self.consumers[place]
@@ -185,6 +186,20 @@ class Sites(RuleBasedStateMachine):
         told(self.there)
 
     @invariant()
+    def sums_whose_evidence_stands_are_right(self) -> None:
+        for (project, user), (evidence, sums) in self.evidence.items():
+            if evidence is not None and self.here.sums.still(evidence):
+                assert sums == added_up(self.here, project, user)
+        self.evidence = {
+            (project, user): (
+                self.here.sums.evidence_of(project),
+                followed(self.here, project, user),
+            )
+            for project in PROJECTS
+            for user in (None, *USERS)
+        }
+
+    @invariant()
     def sums_are_right_here(self) -> None:
         told(self.here)
 
@@ -222,6 +237,23 @@ def pair(
     yield here, there
     here.store.close()
     there.store.close()
+
+
+def test_evidence_stands_until_the_project_changes_whoever_changes_it(
+    pair: tuple[Services, Services],
+) -> None:
+    here, there = pair
+    host = add_host(there, {"VCPU": Inventory(9)})
+    hold(there, claim_for(new_uuid(), {host: {"VCPU": 2}}))
+    assert here.sums.evidence_of("project") is None
+    followed(here, "project")
+    evidence = here.sums.evidence_of("project")
+    assert evidence is not None
+    assert here.sums.still(evidence)
+    hold(there, replace(claim_for(new_uuid(), {host: {"VCPU": 1}}), project_id="other"))
+    assert here.sums.still(evidence)
+    hold(there, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+    assert not here.sums.still(evidence)
 
 
 def test_sums_hold_what_another_process_has_committed(pair: tuple[Services, Services]) -> None:

@@ -13,6 +13,7 @@ from moorage.api.limits import Limits
 from moorage.api.microversions.contract import Contract
 from moorage.api.query import Query, parse_query
 from moorage.candidates.evidence import Evidence
+from moorage.coherence.project_sums import SumsEvidence
 from moorage.domain.origin import Origin
 from moorage.operations.services import Services
 
@@ -68,11 +69,15 @@ class Call(Struct, frozen=True):
         return modified_headers(self.contract, at)
 
     def lasting(
-        self, body: bytes | Iterator[bytes], evidence: Evidence, modified_at: datetime | None
+        self,
+        body: bytes | Iterator[bytes],
+        evidence: Evidence | SumsEvidence | None,
+        modified_at: datetime | None,
     ) -> "Reply":
         """A reply that may be given again while its evidence holds.
 
         Args:
+            evidence: None: it may not be given again.
             modified_at: as for ``modified``; None: the answer is as old as its request.
         """
         headers = self.modified(modified_at or self.origin.at)
@@ -95,7 +100,7 @@ class Reply(Struct, frozen=True):
     status: int
     body: bytes | Iterator[bytes] | None = None
     headers: Headers = ()
-    evidence: Evidence | None = None
+    evidence: Evidence | SumsEvidence | None = None
     is_of_now: bool = False
 
 

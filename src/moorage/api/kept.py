@@ -1,6 +1,7 @@
-"""Answers about providers, kept to be given again while nothing about the providers changes.
+"""Answers about providers and projects, kept to be given again while what they tell stands.
 
-Compute agents ask about their own host all day long, in the same words each time.
+Compute agents ask about their own host all day long, and quota checks about a project, in the same
+words each time.
 """
 
 import sys
@@ -11,6 +12,7 @@ from moorage.api.call import Reply
 from moorage.api.microversions.contract import Contract
 from moorage.api.routes import Place, Route
 from moorage.candidates.evidence import Evidence
+from moorage.coherence.project_sums import SumsEvidence
 
 KEPT_BYTES_MAX: Final = 64 * 2**20
 """Bytes of answers that a process keeps; past that it forgets every second one.
@@ -35,7 +37,7 @@ class KeptAnswer(NamedTuple):
     place: Place
     route: Route
     reply: Reply
-    evidence: Evidence
+    evidence: Evidence | SumsEvidence
 
 
 class KeptAnswers:

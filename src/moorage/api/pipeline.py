@@ -35,6 +35,7 @@ from moorage.api.transfer import STREAMS_MAX, Stream, gather
 from moorage.api.v1.errors import own_code
 from moorage.api.v1.errors import tell_refusal as tell_own_refusal
 from moorage.api.v1.routes import find_own_place
+from moorage.candidates.evidence import Evidence
 from moorage.domain.origin import Origin
 from moorage.domain.refusals import Refusal, StoreUnavailable
 from moorage.operations.services import Services
@@ -212,7 +213,13 @@ class Pipeline:
             return None
         visit.contract, visit.place, visit.route = kept.contract, kept.place, kept.route
         self._check_policy(caller, kept.route, visit.environ)
-        if not kept.evidence.holds_in(self.services.keeper.current()):
+        evidence, services = kept.evidence, self.services
+        stands = (
+            evidence.holds_in(services.keeper.current())
+            if isinstance(evidence, Evidence)
+            else services.sums.still(evidence)
+        )
+        if not stands:
             return None
         reply = kept.reply
         if not reply.is_of_now:

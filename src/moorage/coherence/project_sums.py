@@ -8,7 +8,8 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from itertools import count
+from typing import Final, NamedTuple
 
 from moorage.coherence.watermark import Watermark
 from moorage.domain.consumer import UsageGroup
@@ -50,10 +51,21 @@ class _Group:
         self.used: Counter[str] = Counter()
 
 
+_next_version = count(1).__next__
+
+
+class SumsEvidence(NamedTuple):
+    """A project, and a number that is new in this process whenever its sums may be others."""
+
+    project_id: str
+    version: int
+
+
 class _Project:
     """The sums of one project: of all its users together, and of each."""
 
     def __init__(self, rows: Sequence[UsageRow]) -> None:
+        self.version = _next_version()
         self.classes = {row.class_name for row in rows if row.class_name is not None}
         self.everyone: dict[str | None, _Group] = {}
         self.by_user: dict[str, dict[str | None, _Group]] = {}
@@ -69,6 +81,7 @@ class _Project:
 
         A class that the project had nothing of may have been renamed, or may have no name.
         """
+        self.version = _next_version()
         held: Counter[str] = Counter()
         for amounts in holder.resources.values():
             held.update(amounts)
@@ -118,6 +131,23 @@ class ProjectSums:
         self._asked_at_s = clock_s()
         self._watermark = Watermark(0, (), now_s=self._asked_at_s)
         self._projects: OrderedDict[str, _Project] = OrderedDict()
+
+    def evidence_of(self, project_id: str) -> SumsEvidence | None:
+        """What tells whether sums that are asked for after this call are still right."""
+        project = self._projects.get(project_id)
+        return None if project is None else SumsEvidence(project_id, project.version)
+
+    def still(self, evidence: SumsEvidence) -> bool:
+        """Whether no change since the evidence, committed before this call, bears on the sums."""
+        begun = self._begun
+        with self._turn:
+            if self._done <= begun:
+                self._catch_up()
+            project = self._projects.get(evidence.project_id)
+            if project is None or project.version != evidence.version:
+                return False
+            self._projects.move_to_end(evidence.project_id)
+            return True
 
     def of(self, project_id: str, *, user_id: str | None) -> Groups:
         """What the consumers of a project, or of one user in it, hold by type of consumer."""

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from moorage.api.call import Call, Reply, reply_json
+from moorage.api.call import Call, Reply
 from moorage.api.microversions.contract import Contract
 from moorage.api.query import QueryJudge, parse_query, remembered
 from moorage.api.wire import CONSUMER_TYPE, NAME_PATTERN, OWNER_ID, an_object
@@ -57,6 +57,8 @@ def handle_show_usages(call: Call) -> Reply:
 def handle_sum_usages(call: Call) -> Reply:
     """What a project holds, or one user in it, by resource class (and type of consumer)."""
     project_id, user_id, consumer_type = read_consumers_asked(call.query_text, call.contract)
+    # From before the sums are read, so that it is never younger than they are.
+    evidence = call.services.sums.evidence_of(project_id)
     usages: dict[str, Any]
     if call.contract.types_consumers:
         groups = sum_usages_by_type(
@@ -71,4 +73,5 @@ def handle_sum_usages(call: Call) -> Reply:
         }
     else:
         usages = dict(sum_usages(call.services, project_id=project_id, user_id=user_id))
-    return reply_json({"usages": usages}, call.modified_now())
+    # When the usages of a project last changed is not recorded.
+    return call.lasting(orjson.dumps({"usages": usages}), evidence, None)
