@@ -58,6 +58,10 @@ class Crowd:
         self._threads[0].join(30)
         assert not self._threads[0].is_alive()
 
+    def alive(self) -> int:
+        """How many requests are not answered yet."""
+        return sum(thread.is_alive() for thread in self._threads)
+
     def end(self) -> None:
         self._may_write.release(100)
         for thread in self._threads:
@@ -127,3 +131,42 @@ def test_who_comes_alone_waits_for_nobody(patience: Callable[[float], None]) -> 
     patience(FOR_EVER_S)
     queue: WriteQueue[str, str] = WriteQueue(lambda requests: requests)
     assert [queue.submit(request) for request in "abc"] == ["a", "b", "c"]
+
+
+def test_the_first_to_come_back_waits_for_the_others_whom_the_last_batch_answered(
+    patience: Callable[[float], None],
+) -> None:
+    patience(FOR_EVER_S)
+    crowd = Crowd()
+    crowd.begin("a")
+    crowd.submit_behind("b", "c")
+    crowd.write()
+    crowd.await_first()
+    crowd.submit("a again")
+    crowd.await_batch()
+    crowd.write()
+    wait_for(lambda: not crowd.alive())
+    # Nobody waits now; all three are back in a moment, one after the other.
+    crowd.submit("b again")
+    crowd.submit("c again")
+    crowd.submit("a once more")
+    crowd.await_batch()
+    crowd.end()
+    assert set(crowd.batches[2]) == {"b again", "c again", "a once more"}
+
+
+def test_who_comes_back_late_waits_for_nobody(patience: Callable[[float], None]) -> None:
+    patience(0.001)
+    crowd = Crowd()
+    crowd.begin("a")
+    crowd.submit_behind("b", "c")
+    crowd.write()
+    crowd.await_batch()
+    crowd.write()
+    wait_for(lambda: not crowd.alive())
+    time.sleep(0.01)
+    patience(FOR_EVER_S)
+    crowd.submit("b again")
+    crowd.await_batch()
+    crowd.end()
+    assert crowd.batches == [["a"], ["b", "c"], ["b again"]]

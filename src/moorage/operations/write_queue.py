@@ -2,11 +2,12 @@
 
 The first request to arrive leads: it has itself written, with all that has gathered, in one
 transaction, and answers for everyone. Those that have come meanwhile wait, and the first of them
-leads next, together with those of the batch before who come back at once. A batch of one costs what
-a single write costs.
+leads next; if there are none, the next to come. Either way those of the batch before who come back
+at once are waited for. A batch of one costs what a single write costs.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Generic, TypeVar
@@ -98,9 +99,8 @@ class WriteQueue(Generic[R, T]):
             self._gathering.note(len(self._waiting))
         if not leads:
             ticket.wait()
-            if not ticket.answered:
-                self._gathering.wait(self._waiting.__len__)
         if not ticket.answered:
+            self._gathering.wait(self._waiting.__len__)
             self._lead(ticket)
         outcome = ticket.outcome
         if isinstance(outcome, BaseException):
@@ -119,8 +119,7 @@ class WriteQueue(Generic[R, T]):
                 # Each is called by its own lock. With one for all, those who have their answer
                 # would stand in line for it behind those who want to lead.
                 self._led = bool(self._waiting)
-                if self._led:
-                    self._gathering.begin(here=len(self._waiting), answered=len(batch))
+                self._gathering.begin(here=len(self._waiting), answered=len(batch))
                 called = [ticket for ticket in batch if ticket is not own]
                 called += [self._waiting[0]] if self._waiting else []
             for ticket in called:
@@ -153,11 +152,12 @@ class WriteQueue(Generic[R, T]):
 
 
 class _Gathering:
-    """How long a batch that is handed the lead waits for those whom the last one has answered.
+    """How long a batch waits for those whom the last one has answered.
 
     Clients that work without a pause come back at once: begun a moment later, a batch has them
-    too, where otherwise both halves of them would take turns. Where nobody comes back it is tried
-    ever more seldom. ``door`` is the queue's; all but ``wait`` is called behind it.
+    too, where otherwise two parts of them would take turns, or the first to come back and all
+    others. Where nobody comes back it is tried ever more seldom. ``door`` is the queue's; all but
+    ``wait`` is called behind it.
     """
 
     def __init__(self, door: threading.Lock) -> None:
@@ -166,14 +166,20 @@ class _Gathering:
         self._enough.acquire()
         self._here = 0
         self._wanted = 0
+        self._until_s = 0.0
         self._pass = 0
         self._passed = 0
 
     def begin(self, *, here: int, answered: int) -> None:
-        """The lead is handed to one of those who are here, after others have been answered."""
+        """A batch has been answered; one of those who are here leads next, or the next to come."""
+        self._wanted = 0
+        self._enough.acquire(blocking=False)
+        if here + answered < 2:
+            return  # whoever is alone waits for nobody
         self._passed += 1
         if self._passed > self._pass:
-            self._here, self._wanted = here, min(here + answered, BATCH_REQUESTS_MAX)
+            self._here, self._wanted = max(here, 1), min(here + answered, BATCH_REQUESTS_MAX)
+            self._until_s = time.monotonic() + GATHER_S_MAX
 
     def note(self, here: int) -> None:
         """Another one has come."""
@@ -182,12 +188,14 @@ class _Gathering:
             self._enough.release()
 
     def wait(self, count: Callable[[], int]) -> None:
-        """Wait until all are back who may be, or for ``GATHER_S_MAX``."""
+        """Wait until all are back who may be; at most for ``GATHER_S_MAX`` after the last batch."""
         with self._door:
-            if not self._wanted:
+            left_s = self._until_s - time.monotonic() if self._wanted else 0.0
+            if left_s <= 0:
+                self._wanted = 0
                 self._enough.acquire(blocking=False)
                 return
-        self._enough.acquire(timeout=GATHER_S_MAX)
+        self._enough.acquire(timeout=left_s)
         with self._door:
             self._wanted = 0
             self._enough.acquire(blocking=False)
