@@ -37,8 +37,8 @@ from moorage.operations.set_inventories import set_inventories
 from moorage.operations.set_provider_traits import set_provider_traits
 from moorage.operations.update_provider import update_provider
 from moorage.store import journal, migrate
-from moorage.store.journal import GAP_AGE_S_MAX, Entry, read_news, write_journal
-from moorage.store.pictures import read_picture
+from moorage.store.journal import GAP_AGE_S_MAX, Entry, write_journal
+from moorage.store.pictures import read_news_and_usages, read_picture
 from moorage.store.sql import Write
 from moorage.store.transaction import Transaction
 from tests.candidates.test_changes import check_same
@@ -242,7 +242,8 @@ def test_a_read_after_a_claim_behind_a_missing_number_asks_one_question_more(
     services.keeper.current()
     hold(services, *(claim_for(new_uuid(), {host: {"VCPU": 1}}) for _ in range(2)))
     forget = Write("DELETE FROM moorage_journal WHERE id = :id")
-    lowest = min(item.id for item in read_news(services.store, mark=mark_of(services), gaps=()))
+    news = read_news_and_usages(services.store, mark=mark_of(services), gaps=()).news
+    lowest = min(item.id for item in news)
     services.store.run(lambda tx: tx.write(forget, {"id": lowest}))
     assert count_statements(services, services.keeper.current) == 3
     snapshot = services.keeper.current()

@@ -88,7 +88,7 @@ class Call(Struct, frozen=True):
         return self.modified(self.origin.at)
 
 
-class Reply(Struct, frozen=True):
+class Reply(Struct, frozen=True, gc=False):
     """A successful answer.
 
     Args:

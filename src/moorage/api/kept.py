@@ -6,7 +6,9 @@ words each time.
 
 import sys
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from moorage.api.call import Reply
 from moorage.api.microversions.contract import Contract
@@ -30,8 +32,11 @@ Wish = tuple[str, ...]
 """Everything in a request that an answer depends on, beside who is asking."""
 
 
-class KeptAnswer(NamedTuple):
-    """An answer, the way that the request found to it, and what it was made from."""
+class KeptAnswer(Struct, frozen=True, gc=False):
+    """An answer, the way that the request found to it, and what it was made from.
+
+    There may be many, and none is in a cycle: the garbage collector need not visit them.
+    """
 
     contract: Contract
     place: Place

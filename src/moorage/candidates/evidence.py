@@ -1,13 +1,14 @@
 """What an answer was made from, by which it is told whether the same answer is still right."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from moorage.candidates.blocks import BLOCK_BITS, BLOCK_SIZE
 from moorage.candidates.snapshot import Snapshot
 
 
-class Evidence(NamedTuple):
+class Evidence(Struct, frozen=True, gc=False):
     """Stamps of providers by position, and of the trees where they bear on the answer.
 
     Stamps are given out once in a process: no other snapshot has the same ones for other facts.

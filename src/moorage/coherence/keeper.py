@@ -27,11 +27,18 @@ from moorage.store.journal import (
     NEWS_MAX,
     RECOUNT_KIND,
     News,
+    is_there_news,
     read_move_news,
-    read_news,
     read_oldest,
 )
-from moorage.store.pictures import Names, Picture, ProviderRows, read_picture, read_usages
+from moorage.store.pictures import (
+    Names,
+    Picture,
+    ProviderRows,
+    Usages,
+    read_news_and_usages,
+    read_picture,
+)
 from moorage.store.sql import UNDATED
 from moorage.store.store import Store
 
@@ -46,12 +53,6 @@ FOLLOWED_PART_MAX: Final = 4
 """More changed providers than this, and than one in so many of all, are not worth following."""
 
 
-CLAIM_LOOKS_MAX: Final = 3
-"""Looks at the journal in which the totals of a few claims should come to rest."""
-
-CLAIMED_MAX: Final = 200
-"""Providers whose totals are read without opening a picture."""
-
 LoadedRow = Sequence[Any]
 
 
@@ -59,8 +60,8 @@ class Keeper:
     """The newest snapshot of one process.
 
     Each call asks the journal for rows past its mark, and for lower ones that have come late
-    (row numbers are given out before transactions commit). What they touched is loaded, in one
-    picture with the journal itself, and makes the next snapshot. One thread at a time does that;
+    (row numbers are given out before transactions commit). What they touched is loaded, as of one
+    moment with the journal itself, and makes the next snapshot. One thread at a time does that;
     the snapshots themselves are immutable and shared.
     """
 
@@ -71,6 +72,7 @@ class Keeper:
         self._snapshot: Snapshot | None = None
         self._seen = Watermark(0, (), now_s=0.0)
         self._moves = OpenMoves()
+        self._expects_news = False
 
     def moves_begun_with(self, global_request_id: str | None) -> Collection[MoveUuid]:
         """The open moves that a request with this id began, as of the newest snapshot."""
@@ -91,6 +93,11 @@ class Keeper:
                 self._snapshot = self._load()
             return self._snapshot
 
+    @property
+    def latest(self) -> Snapshot | None:
+        """The snapshot that was handed out last, which may be outdated; None before the first."""
+        return self._snapshot
+
     def _take_look(self) -> Snapshot:
         with self._lock:
             self._snapshot = self._look()
@@ -102,10 +109,17 @@ class Keeper:
             return self._load()
         if self._seen.gaps:
             self._seen.note((), now_s=time.monotonic())
-        news = read_news(self._store, mark=self._seen.mark, gaps=self._seen.gaps)
-        if not news:
+        # Mostly there is nothing new. Where there just was, there may well be again: then what
+        # claims change is asked for at once.
+        if not self._expects_news and not is_there_news(
+            self._store, mark=self._seen.mark, gaps=self._seen.gaps
+        ):
             return snapshot
-        return self._follow_claims(snapshot, news) or self._follow(snapshot) or self._load()
+        told = read_news_and_usages(self._store, mark=self._seen.mark, gaps=self._seen.gaps)
+        self._expects_news = bool(told.news)
+        if not told.news:
+            return snapshot
+        return self._follow_claims(snapshot, told) or self._follow(snapshot) or self._load()
 
     def _load(self) -> Snapshot:
         """All providers, and where in the journal they are."""
@@ -120,32 +134,18 @@ class Keeper:
         self._seen = Watermark(mark, gaps, now_s=time.monotonic())
         return snapshot
 
-    def _follow_claims(self, snapshot: Snapshot, news: list[News]) -> Snapshot | None:
-        """The snapshot with what some claims have changed; None where that is not all there is.
-
-        Totals are read after the journal, so that they may be newer than it. They come with what
-        the journal has by then: if that is about other providers too, these are read as well.
-        """
-        touched = {provider for item in news for provider in item.providers}
-        for _ in range(CLAIM_LOOKS_MAX):
-            if len(touched) > CLAIMED_MAX or not are_claims(news):
-                return None
-            now_s = time.monotonic()
-            ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=now_s)
-            ahead.note({item.id for item in news}, now_s=now_s)
-            told = read_usages(self._store, touched, mark=ahead.mark, gaps=ahead.gaps)
-            if len(told.news) >= NEWS_BESIDE_MAX:
-                return None
-            news = [*news, *told.news]
-            others = {provider for item in told.news for provider in item.providers} - touched
-            if not others and are_claims(news):
-                if not self._reaches_back(news, lambda: read_oldest(self._store)):
-                    return None
-                self._follow_moves(news)
-                self._seen.note({item.id for item in news}, now_s=now_s)
-                return with_usages(snapshot, told.totals, told.generations)
-            touched |= others
-        return None
+    def _follow_claims(self, snapshot: Snapshot, told: Usages) -> Snapshot | None:
+        """The snapshot with what some claims have changed; None where that is not all there is."""
+        news = told.news
+        if (
+            len(news) >= NEWS_BESIDE_MAX
+            or not are_claims(news)
+            or not self._reaches_back(news, lambda: read_oldest(self._store))
+        ):
+            return None
+        self._follow_moves(news)
+        self._seen.note({item.id for item in news}, now_s=time.monotonic())
+        return with_usages(snapshot, told.totals, told.generations)
 
     def _follow(self, snapshot: Snapshot) -> Snapshot | None:
         """The snapshot with what is new in the journal; None where it cannot be followed."""

@@ -1,6 +1,6 @@
 """The journal: one row for each change, written in the change's own transaction."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -58,8 +58,6 @@ LATEST_AT_ONCE: Final = 50_000
 NUMBERS_MAX: Final = 1_000
 """Row numbers that one statement names; drivers have limits."""
 
-# As one column: some drivers take longer over a column's description than over its values.
-_COLUMNS: Final = ("j.id", "j.kind", "j.providers")
 _PAST_MARK: Final = (
     "SELECT {columns} FROM moorage_journal j WHERE j.id > {mark} ORDER BY j.id LIMIT {limit}"
 )
@@ -174,24 +172,13 @@ def read_new_rows(
     return store.read_lean(asked.sql, (mark, *asked.parameters), is_frequent=asked.is_frequent)
 
 
-def news_columns(store: Store) -> str:
-    """The columns of ``new_rows`` that ``news_in`` reads."""
-    return _news_columns(store.dialect.in_one)
+def is_there_news(store: Store, *, mark: int, gaps: Collection[int]) -> bool:
+    """Whether there are rows past a mark, or any of the given lower numbers that have come late.
 
-
-@lru_cache(maxsize=8)
-def _news_columns(in_one: Callable[[Sequence[str]], str]) -> str:
-    return f"{in_one(_COLUMNS)} AS news"
-
-
-def read_news(store: Store, *, mark: int, gaps: Collection[int]) -> list[News]:
-    """The rows past a mark, and those with the given lower numbers that have come late.
-
-    At most ``NEWS_MAX`` past the mark. Every read of the service begins with this, mostly to learn
-    that there is nothing new: it goes to the driver by the shortest way.
+    Reads of the service begin with this, mostly to learn that there is nothing new: it goes to the
+    driver by the shortest way.
     """
-    found = read_new_rows(store, news_columns(store), mark=mark, gaps=gaps, most=NEWS_MAX)
-    return [news_in(row[0]) for row in found]
+    return bool(read_new_rows(store, "j.id", mark=mark, gaps=gaps, most=1))
 
 
 def _written(columns: str, late: str, limit: int) -> str:
@@ -203,7 +190,10 @@ _new_rows = lru_cache(maxsize=32)(_written)
 
 
 def news_in(row: str) -> News:
-    """What a row says that comes as one text."""
+    """What a row says whose number, kind and providers come as one text.
+
+    As one column, because some drivers take longer over a column's description than over values.
+    """
     number, kind, providers = row.split(" ")
     return News(int(number), kind, _decode_ids(providers))
 
