@@ -37,8 +37,8 @@ from moorage.operations.set_inventories import set_inventories
 from moorage.operations.set_provider_traits import set_provider_traits
 from moorage.operations.update_provider import update_provider
 from moorage.store import journal, migrate
-from moorage.store.journal import GAP_AGE_S_MAX, Entry, write_journal
-from moorage.store.pictures import read_news_and_usages, read_picture
+from moorage.store.journal import GAP_AGE_S_MAX, Entry, read_news, write_journal
+from moorage.store.pictures import read_picture
 from moorage.store.sql import Write
 from moorage.store.transaction import Transaction
 from tests.candidates.test_changes import check_same
@@ -235,6 +235,57 @@ def test_a_read_after_a_claim_asks_two_questions(services: Services) -> None:
     assert used == [1, 1]
 
 
+def use_of(snapshot: Snapshot, hosts: Sequence[str]) -> list[int]:
+    return [snapshot.resources_of(snapshot.positions.get(host) or 0)["VCPU"][1] for host in hosts]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "seen", "questions"),
+    [
+        # Elsewhere: left for the next look.
+        ([[(2, 1)]], [1, 0, 0, 0], 2),
+        # On the same host: its total holds it already.
+        ([[(0, 2)]], [3, 0, 0, 0], 2),
+        # On the same host and on another one, each claim by itself.
+        ([[(0, 2)], [(1, 1)]], [3, 0, 0, 0], 2),
+        # One request for two consumers: it is seen as a whole.
+        ([[(0, 2), (1, 1)]], [3, 1, 0, 0], 3),
+        # Several, of which one leads to the other.
+        ([[(0, 2), (1, 1)], [(1, 1), (2, 1)], [(3, 1)]], [3, 2, 1, 0], 3),
+    ],
+)
+def test_what_is_claimed_between_both_questions_is_seen_as_far_as_it_bears_on_what_is_read(
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    wishes: list[list[tuple[int, int]]],
+    seen: list[int],
+    questions: int,
+) -> None:
+    hosts = [add_host(services, STOCK) for _ in range(4)]
+    services.keeper.current()
+    hold(services, claim_for(new_uuid(), {hosts[0]: {"VCPU": 1}}))
+    asked = 0
+    read_usages = keeper_module.read_usages
+
+    def claim_before(*words: Any, **more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            for wish in wishes:
+                claims = (claim_for(new_uuid(), {hosts[at]: {"VCPU": n}}) for at, n in wish)
+                hold(services, *claims)
+        return read_usages(*words, **more)
+
+    monkeypatch.setattr(keeper_module, "read_usages", claim_before)
+    assert use_of(services.keeper.current(), hosts) == seen
+    assert 1 + asked == questions
+    everything = [
+        sum(units for wish in [[(0, 1)], *wishes] for at, units in wish if at == host)
+        for host in range(4)
+    ]
+    assert use_of(services.keeper.current(), hosts) == everything
+
+
 def test_a_read_after_a_claim_behind_a_missing_number_asks_one_question_more(
     services: Services,
 ) -> None:
@@ -242,8 +293,7 @@ def test_a_read_after_a_claim_behind_a_missing_number_asks_one_question_more(
     services.keeper.current()
     hold(services, *(claim_for(new_uuid(), {host: {"VCPU": 1}}) for _ in range(2)))
     forget = Write("DELETE FROM moorage_journal WHERE id = :id")
-    news = read_news_and_usages(services.store, mark=mark_of(services), gaps=()).news
-    lowest = min(item.id for item in news)
+    lowest = min(item.id for item in read_news(services.store, mark=mark_of(services), gaps=()))
     services.store.run(lambda tx: tx.write(forget, {"id": lowest}))
     assert count_statements(services, services.keeper.current) == 3
     snapshot = services.keeper.current()

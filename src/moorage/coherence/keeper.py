@@ -27,18 +27,11 @@ from moorage.store.journal import (
     NEWS_MAX,
     RECOUNT_KIND,
     News,
-    is_there_news,
     read_move_news,
+    read_news,
     read_oldest,
 )
-from moorage.store.pictures import (
-    Names,
-    Picture,
-    ProviderRows,
-    Usages,
-    read_news_and_usages,
-    read_picture,
-)
+from moorage.store.pictures import Names, Picture, ProviderRows, read_picture, read_usages
 from moorage.store.sql import UNDATED
 from moorage.store.store import Store
 
@@ -53,6 +46,12 @@ FOLLOWED_PART_MAX: Final = 4
 """More changed providers than this, and than one in so many of all, are not worth following."""
 
 
+CLAIM_LOOKS_MAX: Final = 3
+"""Looks in which the providers of a few claims, and of newer ones with them, should be known."""
+
+CLAIMED_MAX: Final = 200
+"""Providers whose totals are read without opening a picture."""
+
 LoadedRow = Sequence[Any]
 
 
@@ -60,8 +59,8 @@ class Keeper:
     """The newest snapshot of one process.
 
     Each call asks the journal for rows past its mark, and for lower ones that have come late
-    (row numbers are given out before transactions commit). What they touched is loaded, as of one
-    moment with the journal itself, and makes the next snapshot. One thread at a time does that;
+    (row numbers are given out before transactions commit). What they touched is loaded, in one
+    picture with the journal itself, and makes the next snapshot. One thread at a time does that;
     the snapshots themselves are immutable and shared.
     """
 
@@ -72,7 +71,6 @@ class Keeper:
         self._snapshot: Snapshot | None = None
         self._seen = Watermark(0, (), now_s=0.0)
         self._moves = OpenMoves()
-        self._expects_news = False
 
     def moves_begun_with(self, global_request_id: str | None) -> Collection[MoveUuid]:
         """The open moves that a request with this id began, as of the newest snapshot."""
@@ -109,17 +107,10 @@ class Keeper:
             return self._load()
         if self._seen.gaps:
             self._seen.note((), now_s=time.monotonic())
-        # Mostly there is nothing new. Where there just was, there may well be again: then what
-        # claims change is asked for at once.
-        if not self._expects_news and not is_there_news(
-            self._store, mark=self._seen.mark, gaps=self._seen.gaps
-        ):
+        news = read_news(self._store, mark=self._seen.mark, gaps=self._seen.gaps)
+        if not news:
             return snapshot
-        told = read_news_and_usages(self._store, mark=self._seen.mark, gaps=self._seen.gaps)
-        self._expects_news = bool(told.news)
-        if not told.news:
-            return snapshot
-        return self._follow_claims(snapshot, told) or self._follow(snapshot) or self._load()
+        return self._follow_claims(snapshot, news) or self._follow(snapshot) or self._load()
 
     def _load(self) -> Snapshot:
         """All providers, and where in the journal they are."""
@@ -134,18 +125,34 @@ class Keeper:
         self._seen = Watermark(mark, gaps, now_s=time.monotonic())
         return snapshot
 
-    def _follow_claims(self, snapshot: Snapshot, told: Usages) -> Snapshot | None:
-        """The snapshot with what some claims have changed; None where that is not all there is."""
-        news = told.news
-        if (
-            len(news) >= NEWS_BESIDE_MAX
-            or not are_claims(news)
-            or not self._reaches_back(news, lambda: read_oldest(self._store))
-        ):
-            return None
-        self._follow_moves(news)
-        self._seen.note({item.id for item in news}, now_s=time.monotonic())
-        return with_usages(snapshot, told.totals, told.generations)
+    def _follow_claims(self, snapshot: Snapshot, news: list[News]) -> Snapshot | None:
+        """The snapshot with what some claims have changed; None where that is not all there is.
+
+        Totals are read after the journal, so that they may be newer than it. They come with what
+        the journal has by then: if a newer request bears on these providers and on others, the
+        others are read as well. All else that is newer is for the next look, which reads what is
+        in part here already once more: a total is the same however often it is read.
+        """
+        touched = {provider for item in news for provider in item.providers}
+        for _ in range(CLAIM_LOOKS_MAX):
+            if len(touched) > CLAIMED_MAX or not are_claims(news):
+                return None
+            now_s = time.monotonic()
+            ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=now_s)
+            ahead.note({item.id for item in news}, now_s=now_s)
+            told = read_usages(self._store, touched, mark=ahead.mark, gaps=ahead.gaps)
+            newer = bearing_on(touched, told.news)
+            if len(told.news) >= NEWS_BESIDE_MAX or not are_claims(newer):
+                return None
+            others = {provider for item in newer for provider in item.providers} - touched
+            if not others:
+                if not self._reaches_back(news, lambda: read_oldest(self._store)):
+                    return None
+                self._follow_moves(news)
+                self._seen.note({item.id for item in news}, now_s=now_s)
+                return with_usages(snapshot, told.totals, told.generations)
+            touched |= others
+        return None
 
     def _follow(self, snapshot: Snapshot) -> Snapshot | None:
         """The snapshot with what is new in the journal; None where it cannot be followed."""
@@ -181,6 +188,27 @@ class Keeper:
         mark = self._seen.mark
         first = min((item.id for item in news if item.id > mark), default=mark + 1)
         return first == mark + 1 or oldest() <= mark + 1
+
+
+def bearing_on(providers: Collection[int], news: Sequence[News]) -> Sequence[News]:
+    """The news of all requests that bear on some of these providers, on others with them.
+
+    A request is in a snapshot as a whole or not at all.
+    """
+    near, requests, found, left = set(providers), set[str](), list[News](), list(news)
+    while True:
+        new = [
+            item
+            for item in left
+            if item.request_id in requests or not near.isdisjoint(item.providers)
+        ]
+        if not new:
+            return found
+        found += new
+        near.update(provider for item in new for provider in item.providers)
+        requests.update(item.request_id for item in new)
+        seen = {item.id for item in new}
+        left = [item for item in left if item.id not in seen]
 
 
 def are_claims(news: Iterable[News]) -> bool:

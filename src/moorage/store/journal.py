@@ -1,6 +1,6 @@
 """The journal: one row for each change, written in the change's own transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -58,6 +58,8 @@ LATEST_AT_ONCE: Final = 50_000
 NUMBERS_MAX: Final = 1_000
 """Row numbers that one statement names; drivers have limits."""
 
+# As one column: some drivers take longer over a column's description than over its values.
+_COLUMNS: Final = ("j.id", "j.kind", "j.request_id", "j.providers")
 _PAST_MARK: Final = (
     "SELECT {columns} FROM moorage_journal j WHERE j.id > {mark} ORDER BY j.id LIMIT {limit}"
 )
@@ -75,7 +77,7 @@ def select_new_rows(columns: str) -> TextualSelect:
     return query(_PAST_MARK_OR_LATE.format(**given), many=("gaps",))
 
 
-_NEWS = select_new_rows("j.id, j.kind, j.providers")
+_NEWS = select_new_rows("j.id, j.kind, j.request_id, j.providers")
 _MOVE_NEWS = query(
     """SELECT j.kind, j.move, j.global_request_id FROM moorage_journal j
        WHERE j.id IN :numbers AND j.move IS NOT NULL ORDER BY j.id""",
@@ -139,6 +141,7 @@ class News:
 
     id: int
     kind: str
+    request_id: str
     providers: tuple[int, ...]
 
 
@@ -172,13 +175,24 @@ def read_new_rows(
     return store.read_lean(asked.sql, (mark, *asked.parameters), is_frequent=asked.is_frequent)
 
 
-def is_there_news(store: Store, *, mark: int, gaps: Collection[int]) -> bool:
-    """Whether there are rows past a mark, or any of the given lower numbers that have come late.
+def news_columns(store: Store) -> str:
+    """The columns of ``new_rows`` that ``news_in`` reads."""
+    return _news_columns(store.dialect.in_one)
 
-    Reads of the service begin with this, mostly to learn that there is nothing new: it goes to the
-    driver by the shortest way.
+
+@lru_cache(maxsize=8)
+def _news_columns(in_one: Callable[[Sequence[str]], str]) -> str:
+    return f"{in_one(_COLUMNS)} AS news"
+
+
+def read_news(store: Store, *, mark: int, gaps: Collection[int]) -> list[News]:
+    """The rows past a mark, and those with the given lower numbers that have come late.
+
+    At most ``NEWS_MAX`` past the mark. Every read of the service begins with this, mostly to learn
+    that there is nothing new: it goes to the driver by the shortest way.
     """
-    return bool(read_new_rows(store, "j.id", mark=mark, gaps=gaps, most=1))
+    found = read_new_rows(store, news_columns(store), mark=mark, gaps=gaps, most=NEWS_MAX)
+    return [news_in(row[0]) for row in found]
 
 
 def _written(columns: str, late: str, limit: int) -> str:
@@ -190,12 +204,9 @@ _new_rows = lru_cache(maxsize=32)(_written)
 
 
 def news_in(row: str) -> News:
-    """What a row says whose number, kind and providers come as one text.
-
-    As one column, because some drivers take longer over a column's description than over values.
-    """
-    number, kind, providers = row.split(" ")
-    return News(int(number), kind, _decode_ids(providers))
+    """What a row says that comes as one text."""
+    number, kind, request_id, providers = row.split(" ")
+    return News(int(number), kind, request_id, _decode_ids(providers))
 
 
 class MoveNews(NamedTuple):
@@ -220,7 +231,7 @@ def read_move_news(store: Store, numbers: Collection[int]) -> list[MoveNews]:
 def load_news(connection: Connection, *, mark: int, gaps: Collection[int]) -> list[News]:
     """The same within an open picture."""
     rows = connection.execute(_NEWS, {"mark": mark, "gaps": list(gaps), "most": NEWS_MAX})
-    return [News(row.id, row.kind, _decode_ids(row.providers)) for row in rows]
+    return [News(row.id, row.kind, row.request_id, _decode_ids(row.providers)) for row in rows]
 
 
 def load_oldest(connection: Connection) -> int:

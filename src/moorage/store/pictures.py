@@ -17,6 +17,7 @@ from moorage.store.journal import (
     load_news,
     load_oldest,
     new_rows,
+    news_columns,
     news_in,
 )
 from moorage.store.sql import moment, query
@@ -27,6 +28,12 @@ T = TypeVar("T")
 IDS_IN_STATEMENT_MAX: Final = 1_000
 """Row ids that one statement names; drivers have limits."""
 
+
+FREQUENT_MAX: Final = 4
+"""Providers of a claim, or of a few: statements about so many are worth preparing."""
+
+NOBODY: Final = 0
+"""The row id of no provider: lists in SQL cannot be empty."""
 
 ROWS_AT_ONCE: Final = 10_000
 """Rows that are taken from a cursor together."""
@@ -75,14 +82,11 @@ _AGGREGATES = Part.of(
        JOIN placement_aggregates n ON n.id = l.aggregate_id""",
     "l.resource_provider_id",
 )
-_NEWS_COLUMNS: Final = ("id", "kind", "providers")
-_NEWS_AND_USAGES: Final = """WITH news AS ({news})
-SELECT p.id, COALESCE(p.generation, 0), COALESCE(p.updated_at, p.created_at),
-       u.resource_class_id, u.used, NULL
-  FROM (SELECT DISTINCT m.value AS id FROM news CROSS JOIN {members}) named
-  JOIN resource_providers p ON p.id = named.id
-  LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
-UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, {told} FROM news"""
+_LEAN_USAGES: Final = """SELECT p.id, COALESCE(p.generation, 0),
+       COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used, NULL
+  FROM resource_providers p LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
+ WHERE p.id IN ({marks})
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, t.news FROM ({news}) t"""
 _OPEN_MOVES = query(
     """SELECT m.uuid, m.global_request_id FROM moorage_moves m
        WHERE m.open_hold IS NOT NULL AND m.global_request_id IS NOT NULL ORDER BY m.id"""
@@ -224,17 +228,9 @@ def read_picture(store: Store, read: Callable[[Picture], T]) -> T:
     return store.read_picture(lambda connection: read(Picture(connection, store.dialect)))
 
 
-@lru_cache(maxsize=32)
-def _with_usages(
-    in_one: Callable[[Sequence[str]], str], members: Callable[[str], str], news: str
-) -> str:
-    told = in_one([f"news.{name}" for name in _NEWS_COLUMNS])
-    return _NEWS_AND_USAGES.format(news=news, members=members("news.providers"), told=told)
-
-
 @dataclass(frozen=True, slots=True)
 class Usages:
-    """What the journal had to say, and what claims change of the providers that it named.
+    """What claims change of some providers, and what the journal had to say at that moment.
 
     ``totals``: provider id, class id, used; ``generations``: provider id, generation, age.
     """
@@ -244,20 +240,22 @@ class Usages:
     news: Sequence[News]
 
 
-def read_news_and_usages(store: Store, *, mark: int, gaps: Collection[int]) -> Usages:
-    """The news, and the running totals and generations of the providers that they are about.
+def read_usages(
+    store: Store, providers: Collection[int], *, mark: int, gaps: Collection[int]
+) -> Usages:
+    """Running totals and generations of some providers, and the news.
 
     Of the rows past the mark there are at most ``NEWS_BESIDE_MAX``. All is of one moment, as it is
     one statement. Every claim makes every process read this: it goes to the driver by the shortest
     way.
     """
-    asked = new_rows(
-        store, ", ".join(f"j.{name}" for name in _NEWS_COLUMNS), gaps=gaps, limit=NEWS_BESIDE_MAX
-    )
+    wanted = tuple(providers) or (NOBODY,)
+    asked = new_rows(store, news_columns(store), gaps=gaps, limit=NEWS_BESIDE_MAX)
+    sql = _LEAN_USAGES.format(marks=",".join("?" * len(wanted)), news=asked.sql)
     rows = store.read_lean(
-        _with_usages(store.dialect.in_one, store.dialect.members, asked.sql),
-        (mark, *asked.parameters),
-        is_frequent=asked.is_frequent,
+        sql,
+        (*wanted, mark, *asked.parameters),
+        is_frequent=asked.is_frequent and len(wanted) <= FREQUENT_MAX,
     )
     told = [row for row in rows if row[5] is None]
     return Usages(

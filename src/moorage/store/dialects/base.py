@@ -193,9 +193,6 @@ class Dialect(Protocol):
     def in_one(self, columns: Sequence[str]) -> str:
         """An expression: columns as one text, with a space between each and the next."""
 
-    def members(self, column: str) -> str:
-        """A table ``m`` to cross join: the numbers of the JSON list in a column, as ``m.value``."""
-
     def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
         """A condition: the column is one of these numbers; and the values of its parameters.
 

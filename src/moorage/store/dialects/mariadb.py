@@ -152,9 +152,6 @@ class MariaDB:
     def in_one(self, columns: Sequence[str]) -> str:
         return f"CONCAT_WS(' ', {', '.join(columns)})"
 
-    def members(self, column: str) -> str:
-        return f"JSON_TABLE({column}, '$[*]' COLUMNS (value BIGINT PATH '$')) m"
-
     def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
         return written_out(column, numbers)
 

@@ -128,10 +128,6 @@ class PostgreSQL:
     def in_one(self, columns: Sequence[str]) -> str:
         return f"CONCAT_WS(' ', {', '.join(columns)})"
 
-    def members(self, column: str) -> str:
-        listed = f"json_array_elements_text(CAST({column} AS json)) t (value)"
-        return f"LATERAL (SELECT CAST(t.value AS bigint) AS value FROM {listed}) m"
-
     def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
         return f"{column} = ANY(CAST(? AS bigint[]))", ("{" + ",".join(map(str, numbers)) + "}",)
 

@@ -94,9 +94,6 @@ class SQLite:
     def in_one(self, columns: Sequence[str]) -> str:
         return " || ' ' || ".join(columns)
 
-    def members(self, column: str) -> str:
-        return f"json_each({column}) m"
-
     def one_of(self, column: str, numbers: Collection[int]) -> tuple[str, tuple[str, ...]]:
         return written_out(column, numbers)
 
