@@ -1,6 +1,8 @@
 """Bodies: the decoder never takes what the schema refuses, and what it refuses is explained."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -329,3 +331,37 @@ def test_a_reshape_has_inventories_and_claims() -> None:
 )
 def test_a_uuid_is_known_in_any_spelling(text: object, expected: bool) -> None:
     assert is_uuid_like(text) is expected
+
+
+FIRST_USE = """
+import sys, threading
+from moorage.api.microversions.contract import CONTRACTS
+from moorage.api.resources.allocations import claim_parser, claims_parser
+
+sys.setswitchinterval(1e-6)
+CLAIM = b'{"allocations":{"%s":{"resources":{"VCPU":1}}},"project_id":"p","user_id":"u"}'
+CLAIM %= b"6a1f0d4e-7c1c-4d7e-9a55-0a3f5d3b9c01"
+together = threading.Barrier(8)
+
+def use(number):
+    for contract in CONTRACTS.values():
+        together.wait()
+        for make in (claim_parser, claims_parser)[:: 1 if number % 2 else -1]:
+            make(contract).accepts_at_once(CLAIM)
+
+threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+
+
+def test_no_process_dies_where_several_threads_parse_for_the_first_time() -> None:
+    # It took one in three.
+    for _ in range(6):
+        ended = subprocess.run(
+            [sys.executable, "-c", FIRST_USE], capture_output=True, text=True, check=False
+        )
+        assert (ended.returncode, ended.stdout) == (0, "done\n"), ended.stderr

@@ -14,6 +14,7 @@ import msgspec
 from moorage.api.errors import Problem
 from moorage.api.judge import BODY_FORMATS, Judge, Schema
 from moorage.api.limits import BODY_DEPTH_MAX, EXPLAINED_BODY_BYTES_MAX
+from moorage.decoding import make_decoder
 
 Body = TypeVar("Body")
 
@@ -39,7 +40,7 @@ class BodyParser(Generic[Body]):
     ) -> None:
         self.schema = schema
         self._kind = kind
-        self._decoder = msgspec.json.Decoder(kind)
+        self._decoder = make_decoder(kind)
         self._is_sound = is_sound
         self._judge = Judge(schema, BODY_FORMATS)
 

@@ -2,9 +2,11 @@
 
 import msgspec
 
+from moorage.decoding import convertible
 from moorage.domain.made_claim import Placing
 
 
+@convertible
 class ClaimRecord(msgspec.Struct, frozen=True):
     """Which order made the claim, what it got, and what was free besides."""
 

@@ -13,10 +13,12 @@ from moorage.candidates.options import Option, Preference, find_options
 from moorage.candidates.request import CandidatesRequest, RequestGroup
 from moorage.candidates.rows import UsageRow
 from moorage.candidates.snapshot import Snapshot
+from moorage.decoding import convertible
 from moorage.domain.ids import ProviderUuid
 from moorage.domain.made_claim import Placing, Resources
 
 
+@convertible
 @dataclass(frozen=True, slots=True)
 class PlaceSearch:
     """What destinations are looked for by; ``alternates``: how many further ones are told."""

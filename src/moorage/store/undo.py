@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import DateTime
 
+from moorage.decoding import make_decoder
 from moorage.store.sql import Load, LockingLoad, Write, query
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
@@ -90,6 +91,9 @@ class UndoRecord(msgspec.Struct, frozen=True):
     moves: list[ChangedMove] = []
 
 
+_decode: Final = make_decoder(UndoRecord).decode
+
+
 @dataclass(frozen=True, slots=True)
 class KeptUndo:
     """A heal that can be undone, or was."""
@@ -146,8 +150,7 @@ def mark_undone(tx: Transaction, undo_id: int, *, at: datetime) -> None:
 
 
 def _kept(row: Any) -> KeptUndo:
-    record = msgspec.json.decode(row.record, type=UndoRecord)
-    return KeptUndo(row.id, row.at, row.kind, row.subject, record, row.undone_at)
+    return KeptUndo(row.id, row.at, row.kind, row.subject, _decode(row.record), row.undone_at)
 
 
 def packed(row: Mapping[str, Any]) -> Row:
