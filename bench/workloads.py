@@ -18,6 +18,9 @@ MakeOperations = Callable[[Fleet], Iterator[Operation]]
 SWAPPED_INSTANCES: Final = 64
 """Instances that migrate to and fro; more than clients, so that none waits for another."""
 
+AGENTS: Final = 500
+"""Hosts whose agents ask again and again; those of the others have just been started."""
+
 NEW_AGGREGATE_EVERY: Final = 10
 WARM_UP: Final = 32
 
@@ -82,10 +85,17 @@ def read_all_kinds(fleet: Fleet) -> Iterator[Operation]:
 
 
 def read_as_agent(fleet: Fleet) -> Iterator[Operation]:
-    """Each time the five reads of some host's agent."""
-    loops = [[build_request("GET", target) for target in agent_reads(host)] for host in fleet.hosts]
+    """Each time the five reads of some host's agent, which asks the same again and again."""
+    hosts = fleet.hosts[:AGENTS]
+    loops = [[build_request("GET", target) for target in agent_reads(host)] for host in hosts]
     while True:
         yield in_turn(*random.choice(loops))
+
+
+def read_as_new_agents(fleet: Fleet) -> Iterator[Operation]:
+    """The same of agents that have just been started, as far as there are others."""
+    for host in itertools.cycle(fleet.hosts[AGENTS:] or fleet.hosts):
+        yield in_turn(*[build_request("GET", target) for target in agent_reads(host)])
 
 
 def claim_somewhere(project: str) -> MakeOperations:
@@ -204,7 +214,8 @@ WORKLOADS: Final = (
         "usages", "GET /usages of a project", "flat", 1,
         read(f"/usages?project_id={fleets.PROJECT}"),
     ),
-    Workload("agent", "agent's five reads", "flat", 8, read_as_agent, 32),
+    Workload("agent", "agent's five reads", "flat", 8, read_as_agent, AGENTS * 4),
+    Workload("agent-first", "the same, asked first", "flat", 8, read_as_new_agents, 32),
     Workload("candidates-10", "flat, limit=10", "flat", 1, read(f"{FLAT_SEARCH}&limit=10")),
     Workload("candidates-1000", "flat, limit=1000", "flat", 1, read(f"{FLAT_SEARCH}&limit=1000")),
     Workload("candidates-all", "flat, no limit", "flat", 1, read(FLAT_SEARCH)),
