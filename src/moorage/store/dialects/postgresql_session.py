@@ -40,6 +40,13 @@ class _Worded(NamedTuple):
     names: tuple[str, ...]
 
 
+class _Shape(NamedTuple):
+    """How rows of a command are made: each column's place, and what reads it."""
+
+    make_row: Callable[[list[Any]], Any]
+    readers: Sequence[tuple[int, Callable[[bytes], Any]]]
+
+
 class PostgreSQLSession:
     """One connection of PostgreSQL."""
 
@@ -48,6 +55,9 @@ class PostgreSQLSession:
         self._encoding: str = connection.info.encoding
         self._names: dict[bytes, bytes] = {}
         self._named = 0
+        self._shapes: dict[Command, _Shape] = {}
+        self._answers = select.poll()
+        self._answers.register(self._libpq.socket, select.POLLIN)
 
     def run(
         self, orders: Sequence[Order], *, begin: bool = False, commit: bool = False
@@ -118,38 +128,42 @@ class PostgreSQLSession:
 
     def _flush(self) -> None:
         while self._libpq.flush():
-            self._wait(select.POLLIN | select.POLLOUT)
+            either = select.poll()
+            either.register(self._libpq.socket, select.POLLIN | select.POLLOUT)
+            either.poll()
             # The server reads no more while nobody takes its answers.
             self._libpq.consume_input()
 
     def _receive(self) -> Any:
-        while self._libpq.is_busy():
-            self._wait(select.POLLIN)
-            self._libpq.consume_input()
-        return self._libpq.get_result()
-
-    def _wait(self, events: int) -> None:
-        poll = select.poll()
-        poll.register(self._libpq.socket, events)
-        poll.poll()
+        libpq = self._libpq
+        while libpq.is_busy():
+            self._answers.poll()
+            libpq.consume_input()
+        return libpq.get_result()
 
     def _rows(self, command: Command, result: Any) -> Rows:
-        if result.status != pq.ExecStatus.TUPLES_OK:
+        if not result.ntuples:
             return ()
-        columns = range(result.nfields)
-        row_type = command.row or command.make_row(
-            [result.fname(place).decode() for place in columns]
-        )
-        readers = [_READERS.get(result.ftype(place), self._read_text) for place in columns]
+        shape = self._shapes.get(command)
+        if shape is None:
+            shape = self._shapes[command] = self._shape(command, result)
         value_at = result.get_value
         rows = []
         for number in range(result.ntuples):
             row = []
-            for place, read in enumerate(readers):
+            for place, read in shape.readers:
                 value = value_at(number, place)
                 row.append(None if value is None else read(value))
-            rows.append(row_type._make(row))
+            rows.append(shape.make_row(row))
         return rows
+
+    def _shape(self, command: Command, result: Any) -> "_Shape":
+        columns = range(result.nfields)
+        row_type = command.row or command.make_row(
+            [result.fname(place).decode() for place in columns]
+        )
+        readers = [(place, _READERS.get(result.ftype(place), self._read_text)) for place in columns]
+        return _Shape(row_type._make, readers)
 
     def _read_text(self, value: bytes) -> str:
         return value.decode(self._encoding)
