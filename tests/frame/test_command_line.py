@@ -289,7 +289,7 @@ def test_a_policy_that_cannot_be_read_ends_the_start_before_any_worker(tmp_path:
 def test_the_version_is_shown() -> None:
     from moorage import __version__
 
-    assert __version__ in run("version").stdout
+    assert run("version").stdout == run("--version").stdout == f"{__version__}\n"
 
 
 def test_an_error_in_the_configuration_is_one_line(tmp_path: Path) -> None:

@@ -56,6 +56,9 @@ def test_moves_are_listed_by_what_they_are(fleet: Fleet, run: Run) -> None:
     assert uuids(run("list", "--json")) == [still.move.uuid, resized.move.uuid]
     assert uuids(run("list", "--json", "--open")) == [still.move.uuid]
     assert uuids(run("list", "--json", "--over")) == [resized.move.uuid]
+    both = [still.move.uuid, resized.move.uuid]
+    assert uuids(run("list", "--json", "--project", "project")) == both
+    assert uuids(run("list", "--json", "--project", "another")) == []
     assert uuids(run("list", "--json", "--kind", "resize")) == [resized.move.uuid]
     assert uuids(run("list", "--json", "--state", "claimed")) == [still.move.uuid]
     consumer = resized.move.consumer

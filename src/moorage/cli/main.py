@@ -33,8 +33,21 @@ def version() -> None:
     Console().print(__version__, highlight=False)
 
 
+def _show_version(value: bool) -> None:
+    if value:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
-def choose_configuration(
+def begin(
+    *,
+    show_version: Annotated[  # noqa: ARG001 - its callback does it
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version of Moorage."
+        ),
+    ] = False,
     config_file: Annotated[
         Path | None,
         typer.Option(

@@ -37,6 +37,9 @@ def list_command(
     consumer: Annotated[
         str | None, typer.Option("--consumer", help="Only moves of this consumer.")
     ] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="Only moves of this project's consumers.")
+    ] = None,
     kind: Annotated[MoveKind | None, typer.Option("--kind", help="Only of this kind.")] = None,
     state: Annotated[
         MoveState | None, typer.Option("--state", help="Only those in this state.")
@@ -48,7 +51,9 @@ def list_command(
     as_json: JsonOption = False,
 ) -> None:
     """List moves, oldest first."""
-    wanted = MoveFilter(consumer=consumer, kind=kind, state=state, is_open=is_open)
+    wanted = MoveFilter(
+        consumer=consumer, project_id=project, kind=kind, state=state, is_open=is_open
+    )
     with open_books() as services:
         try:
             page = list_moves(services, wanted, marker=marker, most=limit)
