@@ -229,6 +229,30 @@ def test_a_class_that_is_renamed_is_found_by_its_new_name() -> None:
         found(after, CUSTOM_VF=1)
 
 
+def test_an_inventory_that_changes_gives_out_what_it_could_not_before() -> None:
+    small = Node(inventories={"VCPU": Inventory(8, max_unit=4)})
+    before = snapshot_of([small, small])
+    assert found(before, VCPU=4) == [uuid_of(0), uuid_of(1)]
+    assert found(before, VCPU=6) == []
+    large = Node(inventories={"VCPU": Inventory(8, min_unit=5, max_unit=8)})
+    after = changed(before, {0: small, 1: large}, 1)
+    assert found(after, VCPU=4) == [uuid_of(0)]
+    assert found(after, VCPU=6) == [uuid_of(1)]
+    assert found(before, VCPU=6) == []
+
+
+def test_a_child_that_comes_or_goes_is_in_the_summaries_or_not() -> None:
+    def summarized(snapshot: Snapshot) -> list[str]:
+        request = CandidatesRequest((RequestGroup("", (("VCPU", 1),)),))
+        return [one.uuid for one in find_candidates(snapshot, request, SearchRules()).summaries]
+
+    flat = snapshot_of([HOST])
+    assert summarized(flat) == [uuid_of(0)]
+    nested = changed(flat, {0: HOST, 1: Node(parent=0)}, 1)
+    assert summarized(nested) == [uuid_of(0), uuid_of(1)]
+    assert summarized(changed(nested, {0: HOST}, 1)) == [uuid_of(0)]
+
+
 def test_a_provider_that_begins_to_share_lends_at_once() -> None:
     near = replace(HOST, aggregates=frozenset({AGGREGATES[0]}))
     pool = Node(inventories={"DISK_GB": Inventory(total=8)}, aggregates=frozenset({AGGREGATES[0]}))

@@ -22,9 +22,10 @@ from moorage.candidates.request import (
 )
 from moorage.candidates.search import find_candidates
 from moorage.candidates.snapshot import Snapshot
+from moorage.domain.ids import SHARING_TRAIT
 from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import SearchTooHard
-from tests.candidates.forest import TRAITS, Node, snapshot_of
+from tests.candidates.forest import AGGREGATES, TRAITS, Node, snapshot_of
 from tests.candidates.test_changes import many_rows
 
 WIDTHS = (8, 16, 32)
@@ -236,6 +237,15 @@ def test_no_row_is_read_for_more_than_any_inventory_gives_out(count: Count) -> N
     request = CandidatesRequest((RequestGroup("", asked),))
     assert count_candidates(snapshot, request) == 0
     assert compared == []
+
+
+def test_who_asks_for_no_aggregates_looks_once_for_trees_and_lenders(count: Count) -> None:
+    near = Node(inventories={"VCPU": Inventory(8)}, aggregates=frozenset({AGGREGATES[0]}))
+    pool = replace(near, inventories={"DISK_GB": Inventory(8)}, traits=frozenset({SHARING_TRAIT}))
+    looked_at = count(Eligible, "_look_at")
+    request = CandidatesRequest((RequestGroup("", (("VCPU", 1), ("DISK_GB", 1))),))
+    assert count_candidates(snapshot_of([near, pool]), request) == 1
+    assert len(looked_at) == 2
 
 
 def test_equal_groups_are_looked_for_once(count: Count) -> None:
