@@ -288,6 +288,42 @@ def test_fragments_are_kept_for_those_who_did_not_change() -> None:
     assert made == [2]
 
 
+def test_fragments_come_in_the_order_asked_whatever_blocks_they_are_of() -> None:
+    snapshot = Snapshot.build(many_rows(2 * BLOCK_SIZE + 5))
+    made: list[int] = []
+
+    def make(wanted: IndexArray) -> list[bytes]:
+        made.extend(wanted.tolist())
+        return [b"%d" % position for position in wanted.tolist()]
+
+    def take(*positions: int) -> list[int]:
+        asked = np.array(positions, dtype=np.int32)
+        return [int(text) for text in snapshot.fragments.take(snapshot, "form", asked, make)]
+
+    near, far, last = 3, BLOCK_SIZE + 3, 2 * BLOCK_SIZE + 3
+    assert take() == []
+    assert take(far) == [far]
+    assert take(last, near, far, near + 1) == [last, near, far, near + 1]
+    assert sorted(made) == [near, near + 1, far, last]
+
+
+def test_fragments_that_are_made_at_the_same_time_are_each_of_their_own_moment() -> None:
+    before = snapshot_of([HOST])
+    after = before.with_usages([], [GenerationRow(id_of(0), 5, AT)])
+    first = np.zeros(1, dtype=np.int32)
+
+    def take(snapshot: Snapshot, meanwhile: Snapshot | None = None) -> list[bytes]:
+        def make(_: IndexArray) -> list[bytes]:
+            if meanwhile is not None:
+                take(meanwhile)
+            return [b"%d" % snapshot.provider(0).generation]
+
+        return snapshot.fragments.take(snapshot, "form", first, make)
+
+    assert take(before, meanwhile=after) == [b"0"]
+    assert (take(after), take(before), take(after)) == ([b"5"], [b"0"], [b"5"])
+
+
 def test_fragments_are_forgotten_before_they_take_up_too_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

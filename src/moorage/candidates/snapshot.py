@@ -241,14 +241,6 @@ class Snapshot:
             if row is not None:
                 yield stock, row
 
-    def stamps_of(self, providers: IndexArray) -> list[int]:
-        """For each position a number that changes with everything about its provider."""
-        found = np.empty(providers.size, dtype=np.int64)
-        for block, at, offsets in self.split(providers):
-            found[at] = block.stamps[offsets]
-        stamps: list[int] = found.tolist()
-        return stamps
-
     def split(self, providers: IndexArray) -> Iterable[tuple[Block, Mask | slice, IndexArray]]:
         """Positions by block: the block, which of the positions are in it, and their offsets."""
         if not providers.size:
