@@ -52,7 +52,7 @@ def whole(column: NDArray[np.float64]) -> AmountArray:
     return column.astype(np.int64)
 
 
-def tell_apart(numbers: IndexArray) -> tuple[list[int], NDArray[np.intp]]:
+def tell_apart(numbers: NDArray[np.integer[Any]]) -> tuple[list[int], NDArray[np.intp]]:
     """The different ones among numbers from 0 on, ascending, and the place of each among them.
 
     They are counted rather than sorted: the largest should not be much larger than they are many.
