@@ -229,6 +229,30 @@ def test_a_class_that_is_renamed_is_found_by_its_new_name() -> None:
         found(after, CUSTOM_VF=1)
 
 
+def test_an_inventory_that_changes_gives_out_what_it_could_not_before() -> None:
+    small = Node(inventories={"VCPU": Inventory(8, max_unit=4)})
+    before = snapshot_of([small, small])
+    assert found(before, VCPU=4) == [uuid_of(0), uuid_of(1)]
+    assert found(before, VCPU=6) == []
+    large = Node(inventories={"VCPU": Inventory(8, min_unit=5, max_unit=8)})
+    after = changed(before, {0: small, 1: large}, 1)
+    assert found(after, VCPU=4) == [uuid_of(0)]
+    assert found(after, VCPU=6) == [uuid_of(1)]
+    assert found(before, VCPU=6) == []
+
+
+def test_a_child_that_comes_or_goes_is_in_the_summaries_or_not() -> None:
+    def summarized(snapshot: Snapshot) -> list[str]:
+        request = CandidatesRequest((RequestGroup("", (("VCPU", 1),)),))
+        return [one.uuid for one in find_candidates(snapshot, request, SearchRules()).summaries]
+
+    flat = snapshot_of([HOST])
+    assert summarized(flat) == [uuid_of(0)]
+    nested = changed(flat, {0: HOST, 1: Node(parent=0)}, 1)
+    assert summarized(nested) == [uuid_of(0), uuid_of(1)]
+    assert summarized(changed(nested, {0: HOST}, 1)) == [uuid_of(0)]
+
+
 def test_a_provider_that_begins_to_share_lends_at_once() -> None:
     near = replace(HOST, aggregates=frozenset({AGGREGATES[0]}))
     pool = Node(inventories={"DISK_GB": Inventory(total=8)}, aggregates=frozenset({AGGREGATES[0]}))
@@ -262,6 +286,42 @@ def test_fragments_are_kept_for_those_who_did_not_change() -> None:
     made.clear()
     take(moved, 0, 2)
     assert made == [2]
+
+
+def test_fragments_come_in_the_order_asked_whatever_blocks_they_are_of() -> None:
+    snapshot = Snapshot.build(many_rows(2 * BLOCK_SIZE + 5))
+    made: list[int] = []
+
+    def make(wanted: IndexArray) -> list[bytes]:
+        made.extend(wanted.tolist())
+        return [b"%d" % position for position in wanted.tolist()]
+
+    def take(*positions: int) -> list[int]:
+        asked = np.array(positions, dtype=np.int32)
+        return [int(text) for text in snapshot.fragments.take(snapshot, "form", asked, make)]
+
+    near, far, last = 3, BLOCK_SIZE + 3, 2 * BLOCK_SIZE + 3
+    assert take() == []
+    assert take(far) == [far]
+    assert take(last, near, far, near + 1) == [last, near, far, near + 1]
+    assert sorted(made) == [near, near + 1, far, last]
+
+
+def test_fragments_that_are_made_at_the_same_time_are_each_of_their_own_moment() -> None:
+    before = snapshot_of([HOST])
+    after = before.with_usages([], [GenerationRow(id_of(0), 5, AT)])
+    first = np.zeros(1, dtype=np.int32)
+
+    def take(snapshot: Snapshot, meanwhile: Snapshot | None = None) -> list[bytes]:
+        def make(_: IndexArray) -> list[bytes]:
+            if meanwhile is not None:
+                take(meanwhile)
+            return [b"%d" % snapshot.provider(0).generation]
+
+        return snapshot.fragments.take(snapshot, "form", first, make)
+
+    assert take(before, meanwhile=after) == [b"0"]
+    assert (take(after), take(before), take(after)) == ([b"5"], [b"0"], [b"5"])
 
 
 def test_fragments_are_forgotten_before_they_take_up_too_much(

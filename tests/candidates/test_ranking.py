@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.candidates import loads, options
+from moorage.candidates.blocks import ROOMS_KEPT_MAX
 from moorage.candidates.changes import with_changes
+from moorage.candidates.columns import GRANTS_KEPT_MAX
 from moorage.candidates.gang import with_taken
 from moorage.candidates.loads import TreeLoads
 from moorage.candidates.options import (
@@ -156,13 +158,35 @@ def test_a_claim_costs_the_loads_no_more_than_what_it_changed(
 
 def test_who_has_room_is_worked_out_once_and_never_for_other_amounts_in_use() -> None:
     snapshot = snapshot_of([Node(inventories={"VCPU": Inventory(8)})])
-    stock = next(iter(snapshot.blocks[0].stocks.values()))
-    assert stock.providers_with_room(8) is stock.providers_with_room(8)
-    assert stock.providers_with_room(8).tolist() == [0]
-    assert stock.providers_with_room(9).tolist() == []
-    full = snapshot.with_usages([UsageRow(id_of(0), snapshot.class_ids["VCPU"], 1)])
-    changed = next(iter(full.blocks[0].stocks.values()))
-    assert changed.providers_with_room(8).tolist() == []
+    vcpu, block = snapshot.class_ids["VCPU"], snapshot.blocks[0]
+    assert block.providers_with_room(((vcpu, 8),)) is block.providers_with_room(((vcpu, 8),))
+    assert block.providers_with_room(((vcpu, 8),)).tolist() == [0]
+    assert block.providers_with_room(((vcpu, 9),)).tolist() == []
+    full = snapshot.with_usages([UsageRow(id_of(0), vcpu, 1)]).blocks[0]
+    assert full.providers_with_room(((vcpu, 8),)).tolist() == []
     for amount in range(1, 9):
-        assert stock.providers_with_room(amount).tolist() == [0]
-    assert len(stock.rooms) <= 4
+        assert full.providers_with_room(((vcpu, amount),)).tolist() == [0] * (amount < 8)
+    assert len(block.rooms) <= ROOMS_KEPT_MAX
+    assert len(full.stocks[vcpu].grants) <= GRANTS_KEPT_MAX
+
+
+def test_units_that_allow_an_amount_are_compared_once_however_often_what_is_used_changes() -> None:
+    fives = Inventory(100, min_unit=5, max_unit=50, step_size=5)
+    snapshot = snapshot_of([Node(inventories={"VCPU": fives})])
+    vcpu = snapshot.class_ids["VCPU"]
+
+    def gives(amount: int, at: Snapshot) -> bool:
+        return bool(at.blocks[0].providers_with_room(((vcpu, amount),)).size)
+
+    assert [amount for amount in range(1, 102) if gives(amount, snapshot)] == list(range(5, 51, 5))
+    taken = snapshot.with_usages([UsageRow(id_of(0), vcpu, 60)])
+    assert taken.blocks[0].stocks[vcpu].grants is snapshot.blocks[0].stocks[vcpu].grants
+    assert [amount for amount in range(1, 102) if gives(amount, taken)] == list(range(5, 41, 5))
+
+
+def test_what_a_move_has_in_advance_makes_room_beyond_the_capacity() -> None:
+    snapshot = snapshot_of([Node(inventories={"VCPU": Inventory(8)})])
+    vcpu = snapshot.class_ids["VCPU"]
+    seen = snapshot.with_usages([UsageRow(id_of(0), vcpu, -4)])
+    assert seen.blocks[0].providers_with_room(((vcpu, 12),)).tolist() == [0]
+    assert seen.blocks[0].providers_with_room(((vcpu, 13),)).tolist() == []

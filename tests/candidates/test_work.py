@@ -11,6 +11,7 @@ import pytest
 from moorage.candidates import anchors
 from moorage.candidates.blocks import BLOCK_SIZE
 from moorage.candidates.choices import PAUSE_STEPS, ChoiceSearch
+from moorage.candidates.columns import Stock
 from moorage.candidates.eligible import Eligible
 from moorage.candidates.request import (
     CandidatesRequest,
@@ -21,9 +22,10 @@ from moorage.candidates.request import (
 )
 from moorage.candidates.search import find_candidates
 from moorage.candidates.snapshot import Snapshot
+from moorage.domain.ids import SHARING_TRAIT
 from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import SearchTooHard
-from tests.candidates.forest import TRAITS, Node, snapshot_of
+from tests.candidates.forest import AGGREGATES, TRAITS, Node, snapshot_of
 from tests.candidates.test_changes import many_rows
 
 WIDTHS = (8, 16, 32)
@@ -225,6 +227,25 @@ def test_a_limit_leaves_the_blocks_behind_it_unread(count: Count) -> None:
     assert len(looked_at) == 1
     assert count_candidates(snapshot, replace(request, limit=None)) == 3 * BLOCK_SIZE
     assert len(looked_at) == 4
+
+
+def test_no_row_is_read_for_more_than_any_inventory_gives_out(count: Count) -> None:
+    host = Node(inventories={"VCPU": Inventory(8), "DISK_GB": Inventory(1000, max_unit=100)})
+    snapshot = snapshot_of([host, host])
+    compared = count(Stock, "has_room")
+    asked = ("VCPU", 1), ("DISK_GB", 101)
+    request = CandidatesRequest((RequestGroup("", asked),))
+    assert count_candidates(snapshot, request) == 0
+    assert compared == []
+
+
+def test_who_asks_for_no_aggregates_looks_once_for_trees_and_lenders(count: Count) -> None:
+    near = Node(inventories={"VCPU": Inventory(8)}, aggregates=frozenset({AGGREGATES[0]}))
+    pool = replace(near, inventories={"DISK_GB": Inventory(8)}, traits=frozenset({SHARING_TRAIT}))
+    looked_at = count(Eligible, "_look_at")
+    request = CandidatesRequest((RequestGroup("", (("VCPU", 1), ("DISK_GB", 1))),))
+    assert count_candidates(snapshot_of([near, pool]), request) == 1
+    assert len(looked_at) == 2
 
 
 def test_equal_groups_are_looked_for_once(count: Count) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moorage.candidates.choices import ChoiceSearch, Effort
-from moorage.candidates.columns import IndexArray, Mask
+from moorage.candidates.columns import IndexArray, Mask, tell_apart
 from moorage.candidates.eligible import Eligible, rooms_at
 from moorage.candidates.groups import Plan
 from moorage.candidates.layout import Layout
@@ -141,8 +141,8 @@ class Batch:
 
     def taken(self, span: slice) -> "Batch":
         """Some of the anchors, with the solutions that they have."""
-        numbers, which = np.unique(self.which[span], return_inverse=True)
-        solutions = [self.solutions[number] for number in numbers.tolist()]
+        numbers, which = tell_apart(self.which[span])
+        solutions = [self.solutions[number] for number in numbers]
         return Batch(self.roots[span], self.rows[span], self.lender_sets[span], which, solutions)
 
     def anchors(self) -> Iterator[Anchor]:
@@ -173,6 +173,8 @@ class Look:
 
     def taken(self, keep: Mask) -> "Look":
         """The same for some of the trees."""
+        if keep.all():
+            return self
         return Look(
             self.rows[keep],
             {eligible: able[keep] for eligible, able in self.able.items()},
@@ -187,8 +189,8 @@ class Look:
         """A row for each tree; those that look alike have equal ones."""
         parts: list[NDArray[Any]] = [
             self.lender_kinds.reshape(-1, 1).view(np.uint8),
-            *(np.packbits(able, axis=1) for able in self.able.values()),
-            *(np.packbits(having, axis=1) for having in self.together),
+            *map(packed, self.able.values()),
+            *map(packed, self.together),
             *(np.ascontiguousarray(rooms).view(np.uint8) for rooms in self.rooms),
             *(barred.reshape(-1, 1).view(np.uint8) for barred in self.barred if barred is not None),
         ]
@@ -372,6 +374,11 @@ class Anchors:
         if barred is not None and barred[at]:
             return 0
         return bits_from(self.lenders.able(slot, lender_set))
+
+
+def packed(mask: Mask) -> NDArray[np.uint8]:
+    """The rows of a mask, eight values to a byte; of trees of one, whose bits need no packing."""
+    return mask.view(np.uint8) if mask.shape[1] == 1 else np.packbits(mask, axis=1)
 
 
 def bits_from(mask: Mask | Sequence[bool]) -> int:

@@ -99,11 +99,11 @@ class CandidatesAnswer:
         for _ in self.runs():
             pass
         in_use = self._in_use
-        if self._nested:
+        if self._nested and not self.snapshot.is_flat:
             roots = np.zeros(len(self.snapshot), dtype=np.bool_)
             roots[self.snapshot.roots[in_use]] = True
             in_use = roots[self.snapshot.roots]
-        return np.flatnonzero(in_use).astype(np.int32)
+        return in_use.nonzero()[0].astype(np.int32)
 
     @property
     def candidates(self) -> Sequence[Candidate]:

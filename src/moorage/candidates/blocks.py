@@ -5,7 +5,7 @@ blocks unread.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +27,12 @@ BLOCK_SIZE: Final = 1 << BLOCK_BITS
 
 Stocks = Mapping[ResourceClassId, Stock]
 
+Portions = tuple[tuple[ResourceClassId, int], ...]
+"""Units by class that are asked of one provider."""
+
+ROOMS_KEPT_MAX: Final = 8
+"""Portions for which a block remembers who has room for them, at 16 KiB each at most."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
@@ -40,6 +46,8 @@ class Block:
     modified: NDArray[np.datetime64]
     stamps: AmountArray
     stocks: Stocks
+    rooms: dict[Portions, IndexArray] = field(init=False, default_factory=dict, repr=False)
+    """The answers of ``providers_with_room``: a cloud has few flavors, and asks for them again."""
 
     def __len__(self) -> int:
         return self.stamps.size
@@ -48,6 +56,36 @@ class Block:
     def span(self) -> slice:
         """The positions of the block's providers."""
         return slice(self.first, self.first + len(self))
+
+    def providers_with_room(self, portions: Portions) -> IndexArray:
+        """The offsets of the providers that could give out all of this now, ascending."""
+        known = self.rooms.get(portions)
+        if known is None:
+            known = frozen(self._find_room(portions))
+            if len(self.rooms) >= ROOMS_KEPT_MAX:
+                self.rooms.clear()
+            self.rooms[portions] = known
+        return known
+
+    def _find_room(self, portions: Portions) -> IndexArray:
+        asked: list[tuple[Stock, int]] = []
+        for class_id, amount in portions:
+            stock = self.stocks.get(class_id)
+            if stock is None or amount > stock.portion_max:
+                return np.zeros(0, dtype=np.int32)
+            asked.append((stock, amount))
+        roomy = np.ones(len(self), dtype=np.bool_)
+        for stock, amount in asked:
+            roomy &= self._by_offset(stock, stock.has_room(amount))
+        return roomy.nonzero()[0].astype(np.int32)
+
+    def _by_offset(self, stock: Stock, rows: Mask) -> Mask:
+        """A mask over the rows of a stock as one over the block's offsets."""
+        if stock.providers.size == len(self):
+            return rows
+        mask = np.zeros(len(self), dtype=np.bool_)
+        mask[stock.providers] = rows
+        return mask
 
     def stamped(self, offsets: NDArray[Any], stamp: int) -> AmountArray:
         """The stamps once something about these providers has changed."""

@@ -52,7 +52,7 @@ def whole(column: NDArray[np.float64]) -> AmountArray:
     return column.astype(np.int64)
 
 
-def tell_apart(numbers: IndexArray) -> tuple[list[int], NDArray[np.intp]]:
+def tell_apart(numbers: NDArray[np.integer[Any]]) -> tuple[list[int], NDArray[np.intp]]:
     """The different ones among numbers from 0 on, ascending, and the place of each among them.
 
     They are counted rather than sorted: the largest should not be much larger than they are many.
@@ -87,8 +87,13 @@ def capacities(
     return cut.astype(np.int64)
 
 
-ROOMS_KEPT_MAX: Final = 4
-"""Amounts for which a stock remembers who has room, at 16 KiB each at most."""
+def largest_portion(max_units: AmountArray) -> int:
+    """The most that any of these inventories gives out as one portion, whatever room it has."""
+    return int(max_units.max(initial=0))
+
+
+GRANTS_KEPT_MAX: Final = 4
+"""Amounts for which a stock remembers whose units allow them, at 4 KiB each at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +102,9 @@ class Stock:
 
     ``providers`` are offsets in the block, ascending; the other columns stand beside it.
     ``capacities`` and ``used`` are in whole units of the class; ``modified_s`` is when the
-    inventory last changed, in whole seconds since 1970, 0 where that is not known.
+    inventory last changed, in whole seconds since 1970, 0 where that is not known. None of these
+    inventories gives out a portion above ``portion_max``. What is used may be less than nothing, in
+    a snapshot as a move sees it, so that there may be room for more than the capacity.
     """
 
     resource_class: str
@@ -111,8 +118,9 @@ class Stock:
     modified_s: AmountArray
     capacities: AmountArray
     used: AmountArray
-    rooms: dict[int, IndexArray] = field(init=False, default_factory=dict, repr=False)
-    """The answers of ``providers_with_room``: a cloud has few flavors, and asks for them again."""
+    portion_max: int
+    grants: dict[int, Mask] = field(default_factory=dict, repr=False)
+    """For some amounts the rows whose units allow it: the same ones, however much is used."""
 
     @classmethod
     def build(
@@ -135,6 +143,7 @@ class Stock:
             modified_s=frozen(whole(offered[:, 8])),
             capacities=frozen(capacities(totals, reserved, ratios)),
             used=frozen(np.zeros(providers.size, dtype=np.int64)),
+            portion_max=largest_portion(max_units),
         )
 
     def rows_of(self, providers: NDArray[Any]) -> tuple[IndexArray, NDArray[np.intp]]:
@@ -143,24 +152,29 @@ class Stock:
         found = np.flatnonzero(rows >= 0)
         return rows[found], found
 
-    def providers_with_room(self, amount: int) -> IndexArray:
-        """The providers that could give out this amount now, as one portion."""
-        if amount > CAPACITY_COLUMN_MAX:
-            return self.providers[:0]
-        known = self.rooms.get(amount)
-        if known is not None:
-            return known
+    def has_room(self, amount: int) -> Mask:
+        """For each row whether it could give out this amount now, as one portion.
+
+        Args:
+            amount: at most ``portion_max``; no row gives out more.
+        """
+        assert amount <= self.portion_max
+        granting = self.grants.get(amount)
+        if granting is None:
+            granting = self._find_granting(amount)
+            if len(self.grants) >= GRANTS_KEPT_MAX:
+                self.grants.clear()
+            self.grants[amount] = granting
+        return granting & (self.capacities - self.used >= amount)
+
+    def _find_granting(self, amount: int) -> Mask:
+        """For each row whether its units allow this amount as one portion."""
         fits: Mask = (
-            (self.capacities - self.used >= amount)
-            & (self.min_units <= amount)
+            (self.min_units <= amount)
             & (self.max_units >= amount)
             & (amount % self.step_sizes == 0)
         )
-        found: IndexArray = frozen(self.providers[fits])
-        if len(self.rooms) >= ROOMS_KEPT_MAX:
-            self.rooms.clear()
-        self.rooms[amount] = found
-        return found
+        return frozen(fits)
 
     def capacity_at(self, row: int) -> int:
         """The capacity of a row, also where it does not fit the column."""
@@ -208,21 +222,20 @@ class Stock:
         return self._with_rows(lambda mine, its: np.concatenate([mine, its])[order], other)
 
     def _with_rows(self, take: Any, other: "Stock") -> "Stock":
-        return Stock(
-            self.resource_class,
-            *(
-                frozen(take(getattr(self, name), getattr(other, name)))
-                for name in (
-                    "providers",
-                    "totals",
-                    "reserved",
-                    "min_units",
-                    "max_units",
-                    "step_sizes",
-                    "allocation_ratios",
-                    "modified_s",
-                    "capacities",
-                    "used",
-                )
-            ),
-        )
+        columns = {
+            name: frozen(take(getattr(self, name), getattr(other, name)))
+            for name in (
+                "providers",
+                "totals",
+                "reserved",
+                "min_units",
+                "max_units",
+                "step_sizes",
+                "allocation_ratios",
+                "modified_s",
+                "capacities",
+                "used",
+            )
+        }
+        portion_max = largest_portion(columns["max_units"])
+        return Stock(self.resource_class, **columns, portion_max=portion_max)

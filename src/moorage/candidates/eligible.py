@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moorage.candidates.blocks import BLOCK_BITS, Block
+from moorage.candidates.blocks import BLOCK_BITS, Portions
 from moorage.candidates.columns import AmountArray, IndexArray, Mask
 from moorage.candidates.labels import covering
 from moorage.candidates.snapshot import Snapshot
@@ -23,7 +23,7 @@ class Ask:
     membership of the root counts for all below it, and a forbidden aggregate of the root bars all.
     """
 
-    portions: tuple[tuple[ResourceClassId, int], ...]
+    portions: Portions
     required: tuple[Labels, ...] = ()
     forbidden: Labels = frozenset()
     member_of: tuple[Labels, ...] = ()
@@ -48,17 +48,15 @@ class Eligible:
         if not self._known.all():
             wanted = np.zeros(self._known.size, dtype=np.bool_)
             wanted[providers >> BLOCK_BITS] = True
-            for number in np.flatnonzero(wanted & ~self._known).tolist():
-                self._look_at(number)
+            for number in (wanted & ~self._known).nonzero()[0].tolist():
+                self._mask[self._look_at(number)] = True
+                self._known[number] = True
         found: Mask = self._mask[providers]
         return found
 
     def by_block(self) -> Iterator[IndexArray]:
         """The positions that satisfy the ask, ascending, a block at a time."""
-        for number, block in enumerate(self._snapshot.blocks):
-            if not self._known[number]:
-                self._look_at(number)
-            yield (np.flatnonzero(self._mask[block.span]) + block.first).astype(np.int32)
+        return map(self._look_at, range(len(self._snapshot.blocks)))
 
     def bars(self, roots: IndexArray) -> Mask | None:
         """The roots whose trees are barred by an aggregate of the root; None: none can be."""
@@ -86,35 +84,32 @@ class Eligible:
             outcasts = snapshot.aggregates.having_any(snapshot.known_aggregates(ask.outcast_of))
         return members, outcasts
 
-    def _look_at(self, number: int) -> None:
-        block = self._snapshot.blocks[number]
-        self._mask[block.span] = self._find_in(block)
-        self._known[number] = True
-
-    def _find_in(self, block: Block) -> Mask:
-        snapshot, span = self._snapshot, block.span
-        mask = snapshot.alive[span].copy()
-        for class_id, amount in self._ask.portions:
-            stock = block.stocks.get(class_id)
-            if stock is None:
-                return np.zeros(mask.size, dtype=np.bool_)
-            roomy = np.zeros(mask.size, dtype=np.bool_)
-            roomy[stock.providers_with_room(amount)] = True
-            mask &= roomy
+    def _look_at(self, number: int) -> IndexArray:
+        """The positions in a block that satisfy the ask, ascending."""
+        ask, snapshot = self._ask, self._snapshot
+        block = snapshot.blocks[number]
+        if ask.portions:
+            # Whoever is gone has nothing left to give out.
+            found = block.providers_with_room(ask.portions) + block.first
+        else:
+            found = (snapshot.alive[block.span].nonzero()[0] + block.first).astype(np.int32)
         if self._traits is not None:
-            mask &= self._traits[snapshot.trait_sets[span]]
-        if self._ask.tree is not None:
-            mask &= snapshot.roots[span] == self._ask.tree
+            found = found[self._traits[snapshot.trait_sets[found]]]
+        if ask.tree is not None:
+            found = found[snapshot.roots[found] == ask.tree]
         if self._members is not None:
-            member = self._members[snapshot.aggregate_sets[span]]
-            if self._ask.spans:
-                member |= self._members[snapshot.aggregate_sets[snapshot.roots[span]]]
-            mask &= member
+            found = found[self._in_any(self._members, found)]
         if self._outcasts is not None:
-            mask &= ~self._outcasts[snapshot.aggregate_sets[span]]
-            if self._ask.spans:
-                mask &= ~self._outcasts[snapshot.aggregate_sets[snapshot.roots[span]]]
-        return mask
+            found = found[~self._in_any(self._outcasts, found)]
+        return found
+
+    def _in_any(self, table: Mask, providers: IndexArray) -> Mask:
+        """Which of these positions the table has, by their own aggregates or by their root's."""
+        sets = self._snapshot.aggregate_sets
+        within: Mask = table[sets[providers]]
+        if self._ask.spans:
+            within |= table[sets[self._snapshot.roots[providers]]]
+        return within
 
 
 def rooms_at(snapshot: Snapshot, class_id: ResourceClassId, providers: IndexArray) -> AmountArray:

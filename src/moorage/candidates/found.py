@@ -120,7 +120,8 @@ class Assembly:
         Around two anchors the same choice is found only if all its providers are shared.
         """
         assert self._is_sharing is not None
-        shared_by_all = np.flatnonzero(np.all(self._is_sharing[table.rows], axis=1)).tolist()
+        # By slot: rows are short, and there are many.
+        shared_by_all = np.flatnonzero(np.all(self._is_sharing[table.rows.T], axis=0)).tolist()
         repeated = []
         for at in shared_by_all:
             key = tuple(table.rows[at].tolist())
@@ -141,8 +142,8 @@ class Assembly:
         rows, forms = table.rows, table.forms
         if not forms.size:
             return
-        starts = np.flatnonzero(np.diff(forms, prepend=-1)).tolist()
-        for start, end in zip(starts, [*starts[1:], forms.size], strict=True):
+        changes = ((forms[1:] != forms[:-1]).nonzero()[0] + 1).tolist()
+        for start, end in zip([0, *changes], [*changes, forms.size], strict=True):
             form, columns = self._forms[forms[start]]
             yield Run(form, rows[start:end][:, columns])
 

@@ -1,11 +1,15 @@
 """What was rendered of providers, kept as long as nothing about them changes."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from moorage.candidates.columns import IndexArray
+from moorage.candidates.blocks import BLOCK_SIZE, Block
+from moorage.candidates.columns import AmountArray, IndexArray
 
 if TYPE_CHECKING:
     from moorage.candidates.snapshot import Snapshot
@@ -13,11 +17,25 @@ if TYPE_CHECKING:
 FRAGMENT_BYTES_MAX: Final = 160 * 2**20
 """Bytes that a process keeps: a form of 100,000 hosts; past that it forgets all."""
 
-ENTRY_BYTES: Final = 200
+ENTRY_BYTES: Final = 50
 """What an entry takes up beside its fragment, about."""
 
 Make = Callable[[IndexArray], Sequence[bytes]]
 """Renders providers: one fragment for each position, in their order."""
+
+Fragments = NDArray[Any]
+"""Objects: a fragment for each of some providers, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """The fragments of a block's providers in one form, by their offset; they are written to.
+
+    ``stamps``: which each provider had when its fragment was made; 0, which none has, for none.
+    """
+
+    stamps: AmountArray = field(default_factory=lambda: np.zeros(BLOCK_SIZE, dtype=np.int64))
+    fragments: Fragments = field(default_factory=lambda: np.full(BLOCK_SIZE, None, dtype=object))
 
 
 class FragmentCache:
@@ -25,12 +43,12 @@ class FragmentCache:
 
     A fragment is kept with the stamp that its provider had when it was made. Every change of a
     provider gives it a new stamp, so that an outdated fragment is never taken, whichever snapshot
-    asks. Entries of a dict are read and written atomically: no lock is needed.
+    asks. A fragment and its stamp are read and written together, under the lock.
     """
 
     def __init__(self) -> None:
-        self._forms: dict[Hashable, dict[int, tuple[int, bytes]]] = {}
-        # Threads may lose an addition of each other's: the bound need not be exact.
+        self._lock = Lock()
+        self._shelves: dict[tuple[Hashable, int], Shelf] = {}
         self._bytes = 0
 
     def take(
@@ -40,40 +58,49 @@ class FragmentCache:
 
         Args:
             form: tells apart what is rendered differently; few values, used again and again.
-            make: called once, with the positions of those that have to be rendered now.
+            make: called with the positions of those that have to be rendered now, block by block.
         """
-        known = self._forms.setdefault(form, {})
-        positions = providers.tolist()
-        stamps = snapshot.stamps_of(providers)
-        entries = list(map(known.get, positions))
-        if positions and None not in entries:
-            # The usual case, in which nothing is done for each of them by itself.
-            kept_with, kept = zip(*cast("list[tuple[int, bytes]]", entries), strict=True)
-            if kept_with == tuple(stamps):
-                return list(kept)
-        fragments = [
-            entry[1] if entry is not None and entry[0] == stamp else None
-            for entry, stamp in zip(entries, stamps, strict=True)
-        ]
-        missing = [at for at, fragment in enumerate(fragments) if fragment is None]
-        if missing:
-            wanted = [positions[at] for at in missing]
-            made = make(np.array(wanted, dtype=np.int32))
-            self._make_room(known, wanted, made)
-            for at, position, fragment in zip(missing, wanted, made, strict=True):
-                fragments[at] = fragment
-                known[position] = stamps[at], fragment
-        return [fragment for fragment in fragments if fragment is not None]
+        taken = np.empty(providers.size, dtype=object)
+        for block, inside, offsets in snapshot.split(providers):
+            taken[inside] = self._take_from(block, form, offsets, make)
+        fragments: list[bytes] = taken.tolist()
+        return fragments
 
-    def _make_room(
-        self, known: dict[int, tuple[int, bytes]], positions: Sequence[int], made: Sequence[bytes]
-    ) -> None:
+    def _take_from(
+        self, block: Block, form: Hashable, offsets: IndexArray, make: Make
+    ) -> Fragments:
+        """The fragments of a block's providers."""
+        stamps = block.stamps[offsets]
+        with self._lock:
+            shelf = self._shelf(form, block)
+            fragments: Fragments = shelf.fragments[offsets]
+            missing = (shelf.stamps[offsets] != stamps).nonzero()[0]
+        if missing.size:
+            wanted = offsets[missing]
+            made = make(wanted + block.first)
+            fragments[missing] = made
+            with self._lock:
+                self._make_room(shelf, wanted, made)
+                # Not the same where all had to be forgotten.
+                shelf = self._shelf(form, block)
+                shelf.fragments[wanted] = made
+                shelf.stamps[wanted] = stamps[missing]
+        return fragments
+
+    def _shelf(self, form: Hashable, block: Block) -> Shelf:
+        """Where the block's fragments of a form are; for one thread at a time."""
+        key = form, block.first
+        shelf = self._shelves.get(key)
+        if shelf is None:
+            shelf = self._shelves[key] = Shelf()
+        return shelf
+
+    def _make_room(self, shelf: Shelf, offsets: IndexArray, made: Sequence[bytes]) -> None:
         """Count what comes, less what it takes the place of, and forget all if it is too much."""
-        outdated = [entry for entry in map(known.get, positions) if entry is not None]
+        outdated = [old for old in shelf.fragments[offsets].tolist() if old is not None]
         coming = sum(map(len, made)) + ENTRY_BYTES * len(made)
-        leaving = sum(len(entry[1]) for entry in outdated) + ENTRY_BYTES * len(outdated)
+        leaving = sum(map(len, outdated)) + ENTRY_BYTES * len(outdated)
         self._bytes += coming - leaving
         if self._bytes > FRAGMENT_BYTES_MAX:
-            for one in list(self._forms.values()):
-                one.clear()
+            self._shelves.clear()
             self._bytes = coming

@@ -5,7 +5,7 @@ its own tree; a sharing provider also the anchors of the trees in its aggregates
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -123,38 +123,59 @@ def slots_of(
         if member is None:
             return None
         tree = int(snapshot.roots[member])
-
-    def eligible(portions: Sequence[Portion], *, spans: bool, tree: int | None) -> Eligible:
-        ask = Ask(
-            portions=tuple((portion.class_id, portion.amount) for portion in portions),
-            required=group.required_traits if stands_alone(snapshot, group) else (),
-            forbidden=group.forbidden_traits,
-            member_of=group.member_of,
-            outcast_of=group.forbidden_aggregates,
-            tree=tree,
-            spans=spans,
-        )
-        if ask not in known:
-            known[ask] = Eligible(snapshot, ask)
-        return known[ask]
-
-    portions = tuple(
-        Portion(snapshot.class_ids[name], name, amount) for name, amount in group.resources
-    )
+    class_ids = snapshot.class_ids
+    portions = tuple([Portion(class_ids[name], name, amount) for name, amount in group.resources])
     if not stands_alone(snapshot, group):
-        return [
-            Slot(
-                group.suffix,
-                (portion,),
-                own=eligible((portion,), spans=True, tree=tree),
-                lend=None if group.in_tree else eligible((portion,), spans=False, tree=None),
-            )
-            for portion in portions
-        ] or None
+        return [spread_slot(snapshot, group, portion, tree, known) for portion in portions] or None
     if not portions and not group.required_traits and not group.member_of:
         return None
-    whole = eligible(portions, spans=False, tree=tree if portions else None)
+    ask = Ask(
+        portions=tuple([(portion.class_id, portion.amount) for portion in portions]),
+        required=group.required_traits,
+        forbidden=group.forbidden_traits,
+        member_of=group.member_of,
+        outcast_of=group.forbidden_aggregates,
+        tree=tree if portions else None,
+    )
+    whole = eligible_for(snapshot, ask, known)
     return [Slot(group.suffix, portions, own=whole, lend=whole)]
+
+
+def spread_slot(
+    snapshot: Snapshot,
+    group: RequestGroup,
+    portion: Portion,
+    tree: int | None,
+    known: dict[Ask, Eligible],
+) -> Slot:
+    """The choice of who serves one class of a group that may be spread.
+
+    Args:
+        tree: the root of the only tree allowed, None: any.
+    """
+    lent = Ask(
+        portions=((portion.class_id, portion.amount),),
+        forbidden=group.forbidden_traits,
+        member_of=group.member_of,
+        outcast_of=group.forbidden_aggregates,
+    )
+    # Who asks for no aggregates asks the same of the tree as of its lenders.
+    spans = bool(group.member_of or group.forbidden_aggregates)
+    own = replace(lent, tree=tree, spans=spans) if spans or tree is not None else lent
+    return Slot(
+        group.suffix,
+        (portion,),
+        own=eligible_for(snapshot, own, known),
+        lend=None if group.in_tree else eligible_for(snapshot, lent, known),
+    )
+
+
+def eligible_for(snapshot: Snapshot, ask: Ask, known: dict[Ask, Eligible]) -> Eligible:
+    """The providers that satisfy an ask, looked for once for all who ask the same."""
+    found = known.get(ask)
+    if found is None:
+        found = known[ask] = Eligible(snapshot, ask)
+    return found
 
 
 def anchors_allowed(snapshot: Snapshot, request: CandidatesRequest) -> Mask | None:
@@ -191,6 +212,8 @@ def roots_at(snapshot: Snapshot, members: Iterable[ProviderUuid]) -> Mask:
 
 def contended_among(slots: Sequence[Slot], *, isolate: bool) -> dict[ResourceClassId, int]:
     """The classes of which a provider may be asked for several portions, with all that is asked."""
+    if len(slots) == 1:
+        return {}
     sums: dict[ResourceClassId, int] = {}
     askers: dict[ResourceClassId, set[object]] = {}
     for position, slot in enumerate(slots):

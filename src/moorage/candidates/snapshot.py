@@ -69,7 +69,8 @@ class Snapshot:
     -1 for roots. ``trait_sets`` and ``aggregate_sets`` hold numbers of sets. ``class_ids`` and
     ``trait_ids`` know every name that exists, in use or not; ``class_ages`` and ``trait_ages`` say
     by id when each last changed (naive UTC), where that is known. ``structure`` is a number that is
-    new whenever a provider has come, gone or got another place in its tree.
+    new whenever a provider has come, gone or got another place in its tree. ``is_flat``: no
+    provider has a parent, and none shares its inventory.
 
     The arrays are not writeable; a changed snapshot is a new one that shares what did not change.
     ``uuids`` and the tables of sets are shared by all that follow from one another: they only
@@ -103,6 +104,11 @@ class Snapshot:
     structure: int
     fragments: FragmentCache = field(default_factory=FragmentCache, repr=False)
     loads: TreeLoads = field(default_factory=TreeLoads, repr=False)
+    is_flat: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        stand_alone = not self.sharing.size and all(len(one.parents) == 1 for one in self.shapes)
+        object.__setattr__(self, "is_flat", stand_alone)
 
     @classmethod
     def build(cls, rows: Rows) -> "Snapshot":
@@ -159,11 +165,6 @@ class Snapshot:
     def sharing(self) -> IndexArray:
         """The positions of the sharing providers."""
         return self.lending.sharing
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether no provider has a parent and none shares its inventory."""
-        return not self.sharing.size and all(len(shape.parents) == 1 for shape in self.shapes)
 
     @property
     def is_worn(self) -> bool:
@@ -240,19 +241,18 @@ class Snapshot:
             if row is not None:
                 yield stock, row
 
-    def stamps_of(self, providers: IndexArray) -> list[int]:
-        """For each position a number that changes with everything about its provider."""
-        found = np.empty(providers.size, dtype=np.int64)
-        for block, at, offsets in self.split(providers):
-            found[at] = block.stamps[offsets]
-        stamps: list[int] = found.tolist()
-        return stamps
-
     def split(self, providers: IndexArray) -> Iterable[tuple[Block, Mask | slice, IndexArray]]:
         """Positions by block: the block, which of the positions are in it, and their offsets."""
+        if not providers.size:
+            return
         numbers = providers >> BLOCK_BITS
         offsets = providers & (BLOCK_SIZE - 1)
-        for number in np.flatnonzero(np.bincount(numbers)).tolist():
+        first = int(numbers[0])
+        if (numbers == first).all():
+            # The usual case: a few that are near each other.
+            yield self.blocks[first], slice(None), offsets
+            return
+        for number in np.bincount(numbers).nonzero()[0].tolist():
             inside = numbers == number
             yield self.blocks[number], inside, offsets[inside]
 
