@@ -21,6 +21,10 @@ WAIT_S: Final = 0.01
 TOLD_MAX: Final = 10_000
 """Lines that may wait. Whoever tells one more writes them himself, at the pace of the log."""
 
+OVERDUE_S: Final = 1.0
+"""Who tells a line when others have waited so long writes them himself: there are servers that
+let no thread of ours run."""
+
 WRITE_BYTES_MAX: Final = 4096
 """What a pipe takes in one piece (Linux's PIPE_BUF), so that processes do not mix their lines."""
 
@@ -41,15 +45,17 @@ class Bundles(Generic[T]):
         """Have a line written soon."""
         self._told.append(line)
         if not self._is_due.is_set():
+            self._since_s = time.monotonic()
             self._is_due.set()
             self._see_to_writer()
-        elif len(self._told) > TOLD_MAX:
+        elif len(self._told) > TOLD_MAX or time.monotonic() - self._since_s > OVERDUE_S:
             self.write()
 
     def write(self) -> None:
         """Write what was told so far. What the stream does not take is lost."""
         with self._turn:
             told = [self._told.popleft() for _ in range(len(self._told))]
+            self._since_s = time.monotonic()
             for piece in _joined(map(self._render, told)):
                 with contextlib.suppress(OSError, ValueError):
                     self._stream.write(piece)
@@ -66,6 +72,7 @@ class Bundles(Generic[T]):
         self._turn = threading.Lock()
         self._is_due = threading.Event()
         self._is_closed = False
+        self._since_s = 0.0
         self._writer: threading.Thread | None = None
 
     def _begin_in_child(self) -> None:
