@@ -47,7 +47,7 @@ BUDGETS: Final[Mapping[str, Budget]] = {
     "claims-one-host-32": _better(20),
     "swap": _better(20),
     "agent": _better(25),
-    "agent-first": _better(10),
+    "agent-first": _better(25),
     "registering": _better(15),
     "usages": _better(50),
     "crowded": Budget(p50_growth_max=1.5),

@@ -85,10 +85,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return wait_at_most
 
 
-def test_a_batch_waits_for_those_whom_the_last_one_has_answered(
-    patience: Callable[[float], None],
-) -> None:
-    patience(FOR_EVER_S)
+def make_batch_of_three() -> Crowd:
+    """A crowd in whose second batch three requests are being written; needs patience."""
     crowd = Crowd()
     crowd.begin("a")
     crowd.submit_behind("b", "c")
@@ -97,6 +95,14 @@ def test_a_batch_waits_for_those_whom_the_last_one_has_answered(
     crowd.await_first()
     crowd.submit("a again")
     crowd.await_batch()
+    return crowd
+
+
+def test_a_batch_waits_for_those_whom_the_last_one_has_answered(
+    patience: Callable[[float], None],
+) -> None:
+    patience(FOR_EVER_S)
+    crowd = make_batch_of_three()
     crowd.end()
     assert crowd.batches == [["a"], ["b", "c", "a again"]]
 
@@ -137,13 +143,7 @@ def test_the_first_to_come_back_waits_for_the_others_whom_the_last_batch_answere
     patience: Callable[[float], None],
 ) -> None:
     patience(FOR_EVER_S)
-    crowd = Crowd()
-    crowd.begin("a")
-    crowd.submit_behind("b", "c")
-    crowd.write()
-    crowd.await_first()
-    crowd.submit("a again")
-    crowd.await_batch()
+    crowd = make_batch_of_three()
     crowd.write()
     wait_for(lambda: not crowd.alive())
     # Nobody waits now; all three are back in a moment, one after the other.

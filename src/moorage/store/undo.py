@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import DateTime
 
-from moorage.decoding import make_decoder
 from moorage.store.sql import Load, LockingLoad, Write, query
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction
@@ -91,7 +90,7 @@ class UndoRecord(msgspec.Struct, frozen=True):
     moves: list[ChangedMove] = []
 
 
-_decode: Final = make_decoder(UndoRecord).decode
+_decode: Final = msgspec.json.Decoder(UndoRecord).decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Lines that are written together a moment after they were told, by a thread of their own.
 
-To write gives up Python's lock, and with a line a request that was the dearest part of a small
-one: whoever had it next kept the request from being answered.
+To write gives up Python's lock, for which a request then has to wait once more. With a line for
+each it was about a tenth of the CPU of the smallest requests; of larger ones no difference could be
+measured.
 """
 
 import atexit
