@@ -1,5 +1,6 @@
 """How long batches of writes wait for each other."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -80,6 +81,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets how long a batch waits for others."""
 
     def wait_at_most(seconds: float) -> None:
+        monkeypatch.setattr(write_queue, "GATHER_PART", math.inf)
         monkeypatch.setattr(write_queue, "GATHER_S_MAX", seconds)
 
     return wait_at_most
@@ -170,3 +172,38 @@ def test_who_comes_back_late_waits_for_nobody(patience: Callable[[float], None])
     crowd.await_batch()
     crowd.end()
     assert crowd.batches == [["a"], ["b", "c"], ["b again"]]
+
+
+def test_no_more_are_waited_for_than_came_back_the_last_time(
+    patience: Callable[[float], None],
+) -> None:
+    patience(FOR_EVER_S)
+    crowd = make_batch_of_three()
+    patience(0.2)
+    crowd.submit_behind("d")
+    crowd.write()
+    wait_for(lambda: crowd.alive() == 1)
+    crowd.submit("one of three")
+    crowd.await_batch()
+    assert crowd.batches[2] == ["d", "one of three"]
+    patience(FOR_EVER_S)
+    crowd.submit_behind("e")
+    crowd.write()
+    wait_for(lambda: crowd.alive() == 1)
+    crowd.submit("one of two")
+    crowd.await_batch()
+    crowd.end()
+    assert crowd.batches[3] == ["e", "one of two"]
+
+
+def test_the_wait_depends_on_how_long_the_batch_before_has_taken() -> None:
+    crowd = Crowd()
+    crowd.begin("a")
+    crowd.submit_behind("b")
+    time.sleep(0.2)
+    began_s = time.monotonic()
+    crowd.write()
+    crowd.await_batch()
+    waited_s = time.monotonic() - began_s
+    crowd.end()
+    assert write_queue.GATHER_S_MAX / 2 < waited_s

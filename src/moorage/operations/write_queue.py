@@ -20,8 +20,15 @@ T = TypeVar("T")
 BATCH_REQUESTS_MAX: Final = 64
 """Requests that share one transaction at most."""
 
-GATHER_S_MAX: Final = 0.001
-"""How long a batch waits for those whose last requests have just been answered."""
+GATHER_PART: Final = 1.0
+"""How long a batch waits for those whose last requests have just been answered, at most: this part
+of the time that it took to write these."""
+
+GATHER_S_MAX: Final = 0.01
+"""How long it waits however long that was."""
+
+SHARE_STEP: Final = 0.1
+"""By how much more of those who were answered are waited for after all who were have come."""
 
 PASSED_MAX: Final = 64
 """Batches that are begun at once, at most, before it is tried again whether others come."""
@@ -112,6 +119,7 @@ class WriteQueue(Generic[R, T]):
         """Serve the batch that begins with the leader's own request, and hand the lead over."""
         with self._door:
             batch = self._take()
+        began_s = time.monotonic()
         try:
             self._serve(batch)
         finally:
@@ -119,7 +127,11 @@ class WriteQueue(Generic[R, T]):
                 # Each is called by its own lock. With one for all, those who have their answer
                 # would stand in line for it behind those who want to lead.
                 self._led = bool(self._waiting)
-                self._gathering.begin(here=len(self._waiting), answered=len(batch))
+                self._gathering.begin(
+                    here=len(self._waiting),
+                    answered=len(batch),
+                    took_s=time.monotonic() - began_s,
+                )
                 called = [ticket for ticket in batch if ticket is not own]
                 called += [self._waiting[0]] if self._waiting else []
             for ticket in called:
@@ -156,7 +168,8 @@ class _Gathering:
 
     Clients that work without a pause come back at once: begun a moment later, a batch has them
     too, where otherwise two parts of them would take turns, or the first to come back and all
-    others. Where nobody comes back it is tried ever more seldom. ``door`` is the queue's; all but
+    others. As many are waited for as came the last time, and a few more whenever all of these have
+    come. Where nobody comes back it is tried ever more seldom. ``door`` is the queue's; all but
     ``wait`` is called behind it.
     """
 
@@ -165,21 +178,29 @@ class _Gathering:
         self._enough = threading.Lock()
         self._enough.acquire()
         self._here = 0
+        self._answered = 0
         self._wanted = 0
+        self._share = 1.0
         self._until_s = 0.0
         self._pass = 0
         self._passed = 0
 
-    def begin(self, *, here: int, answered: int) -> None:
-        """A batch has been answered; one of those who are here leads next, or the next to come."""
+    def begin(self, *, here: int, answered: int, took_s: float) -> None:
+        """A batch has been answered; one of those who are here leads next, or the next to come.
+
+        ``took_s``: how long it took to write.
+        """
         self._wanted = 0
         self._enough.acquire(blocking=False)
         if here + answered < 2:
             return  # whoever is alone waits for nobody
         self._passed += 1
         if self._passed > self._pass:
-            self._here, self._wanted = max(here, 1), min(here + answered, BATCH_REQUESTS_MAX)
-            self._until_s = time.monotonic() + GATHER_S_MAX
+            self._here, self._answered = here, answered
+            coming = max(1, round(answered * self._share))
+            # Whoever comes where nobody is leads himself: he alone is not worth waiting for.
+            self._wanted = min(max(here + coming, 2), BATCH_REQUESTS_MAX)
+            self._until_s = time.monotonic() + min(took_s * GATHER_PART, GATHER_S_MAX)
 
     def note(self, here: int) -> None:
         """Another one has come."""
@@ -188,19 +209,21 @@ class _Gathering:
             self._enough.release()
 
     def wait(self, count: Callable[[], int]) -> None:
-        """Wait until all are back who may be; at most for ``GATHER_S_MAX`` after the last batch."""
+        """Wait until all are back who may be; at most until some time after the last batch."""
         with self._door:
             left_s = self._until_s - time.monotonic() if self._wanted else 0.0
             if left_s <= 0:
                 self._wanted = 0
                 self._enough.acquire(blocking=False)
                 return
-        self._enough.acquire(timeout=left_s)
+        all_came = self._enough.acquire(timeout=left_s)
         with self._door:
             self._wanted = 0
             self._enough.acquire(blocking=False)
-            came = count() > self._here
-            self._pass = 0 if came else min(2 * self._pass + 1, PASSED_MAX)
+            came = count() - self._here
+            self._share = min(1.0, self._share + SHARE_STEP if all_came else came / self._answered)
+            in_vain = came < 1 or count() < 2
+            self._pass = min(2 * self._pass + 1, PASSED_MAX) if in_vain else 0
             self._passed = 0
 
 
