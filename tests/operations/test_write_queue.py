@@ -206,4 +206,4 @@ def test_the_wait_depends_on_how_long_the_batch_before_has_taken() -> None:
     crowd.await_batch()
     waited_s = time.monotonic() - began_s
     crowd.end()
-    assert write_queue.GATHER_S_MAX / 2 < waited_s
+    assert waited_s > write_queue.GATHER_S_MAX / 2

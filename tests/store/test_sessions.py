@@ -11,9 +11,11 @@ from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import StoreUnavailable
 from moorage.operations.services import Services
 from moorage.store.dialects import StaleView, mariadb_session, mariadb_wire
+from moorage.store.dialects.mariadb_rows import FEW_ROWS_MAX
+from moorage.store.holdings import write_usages
 from moorage.store.journal import Entry, write_journal
-from moorage.store.sql import Insert, Load, RowsUpdate, Write
-from moorage.store.tables import projects
+from moorage.store.sql import Insert, Load, RowsDelete, RowsUpdate, Write
+from moorage.store.tables import moorage_usages, projects
 from moorage.store.transaction import Transaction
 from tests.support.books import (
     add_host,
@@ -34,8 +36,22 @@ FIND = Load(
     moments=("created_at", "updated_at"),
 )
 RENAME = Write("UPDATE projects SET external_id = :name WHERE external_id IN :names")
-AGE = RowsUpdate(
-    "projects", ("id",), assign={"updated_at": ":at"}, match="t.id = d.id", index="PRIMARY"
+AGE = RowsUpdate("projects", ("id",), key={"id": "id"}, guard={}, assign={"updated_at": ":at"})
+INSERT_TOTALS = Insert(moorage_usages, ("resource_provider_id", "resource_class_id", "used"))
+ALL_TOTALS = Load(
+    """SELECT u.resource_provider_id AS provider, u.resource_class_id AS class_id, u.used
+       FROM moorage_usages u ORDER BY provider, class_id"""
+)
+SLOT = {"resource_provider_id": "provider", "resource_class_id": "class_id"}
+DELETE_TOTALS = RowsDelete(
+    "moorage_usages", ("provider", "class_id", "was"), key=SLOT, guard={"used": "was"}
+)
+UPDATE_TOTALS = RowsUpdate(
+    "moorage_usages",
+    ("provider", "class_id", "was"),
+    key=SLOT,
+    guard={"used": "was"},
+    assign={"used": "d.was + 1"},
 )
 ODD = [
     "it's",
@@ -131,6 +147,102 @@ def test_an_update_of_rows_of_which_one_is_gone_is_stale(services: Services) -> 
         services.store.run(attempt)
     rows = services.store.run(lambda tx: tx.load(FIND, {"names": ["a", "b"]}))
     assert [row.updated_at for row in rows] == [None, None]
+
+
+@pytest.mark.parametrize("count", [1, 2, FEW_ROWS_MAX, FEW_ROWS_MAX + 1, 200])
+class TestRowsThatChange:
+    """Each row has a value of its own, and more rows are in the table than change."""
+
+    def totals(self, services: Services) -> list[tuple[int, int, int]]:
+        found = services.store.run(lambda tx: tx.load(ALL_TOTALS))
+        return [(row.provider, row.class_id, row.used) for row in found]
+
+    @pytest.fixture
+    def rows(self, services: Services, count: int) -> list[tuple[int, int, int]]:
+        rows = [(1_000 + key // 3, key % 3, 10 * key) for key in range(count + 2)]
+        fields = ("resource_provider_id", "resource_class_id", "used")
+        given = [dict(zip(fields, row, strict=True)) for row in rows]
+        services.store.run(lambda tx: tx.insert(INSERT_TOTALS, given))
+        return rows
+
+    def test_are_updated_each_to_its_own_value(
+        self, services: Services, rows: list[tuple[int, int, int]]
+    ) -> None:
+        changes = {row[:2]: (row[2], row[2] + 7) for row in rows[1:-1]}
+        services.store.run(lambda tx: write_usages(tx, changes))  # type: ignore[arg-type]
+        changed = [(*slot, becomes) for slot, (_, becomes) in changes.items()]
+        assert self.totals(services) == [rows[0], *changed, rows[-1]]
+
+    def test_are_deleted(self, services: Services, rows: list[tuple[int, int, int]]) -> None:
+        services.store.run(lambda tx: tx.update(DELETE_TOTALS, rows[1:-1]))
+        assert self.totals(services) == [rows[0], rows[-1]]
+
+    @pytest.mark.parametrize("change", [UPDATE_TOTALS, DELETE_TOTALS], ids=["update", "delete"])
+    def test_are_left_as_they_are_if_one_is_not_as_it_was(
+        self, services: Services, rows: list[tuple[int, int, int]], change: RowsUpdate
+    ) -> None:
+        provider, class_id, used = rows[-2]
+
+        def attempt(tx: Transaction) -> None:
+            tx.update(change, [*rows[1:-2], (provider, class_id, used + 1)])
+            with pytest.raises(StaleView):
+                tx.send()
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            services.store.run(attempt)
+        assert self.totals(services) == rows
+
+
+def test_rows_and_changes_in_one_packet_are_in_their_order(services: Services) -> None:
+    def attempt(tx: Transaction) -> list[list[str]]:
+        add(tx, "a")
+        first = tx.load_each((FIND, {"names": ["a", "b"]}), (FIND, {"names": ["a"]}))
+        add(tx, "b")
+        tx.write(RENAME, {"name": "c", "names": ["a"]}, rows=1)
+        return [
+            [row.name for row in rows] for rows in [*first, tx.load(FIND, {"names": ["b", "c"]})]
+        ]
+
+    assert services.store.run(attempt) == [["a"], ["a"], ["c", "b"]]
+
+
+def test_of_a_packet_that_fails_in_the_middle_nothing_is_left(services: Services) -> None:
+    services.store.run(lambda tx: add(tx, "taken"))
+
+    def attempt(tx: Transaction) -> None:
+        add(tx, "before")
+        add(tx, "taken")
+        add(tx, "behind")
+        with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
+            tx.send()
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        services.store.run(attempt)
+    assert names_in(services, "before", "taken", "behind") == ["taken"]
+
+
+@pytest.mark.parametrize("is_frequent", [True, False])
+def test_a_lean_read_tells_the_same_each_time_and_as_much_as_any(
+    services: Services, *, is_frequent: bool
+) -> None:
+    services.store.run(lambda tx: add(tx, *ODD, "x" * 255))
+    sql = (
+        "SELECT p.id, p.external_id, p.updated_at FROM projects p"
+        " WHERE p.external_id <> ? AND p.id > ? ORDER BY p.id"
+    )
+
+    def read(without: str, above: int) -> list[tuple[object, ...]]:
+        found = services.store.read_lean(sql, (without, above), is_frequent=is_frequent)
+        return [tuple(row) for row in found]
+
+    for without in (*ODD, *ODD):
+        rows = read(without, 0)
+        assert [row[1] for row in rows] == [name for name in [*ODD, "x" * 255] if name != without]
+        assert {row[2] for row in rows} == {None}
+        assert read(without, rows[0][0]) == rows[1:]  # type: ignore[arg-type]
+        assert read(without, rows[-1][0]) == []  # type: ignore[arg-type]
 
 
 def test_what_waits_for_no_answer_goes_out_with_what_does(services: Services) -> None:

@@ -160,7 +160,7 @@ def load_books(
     asked_of = {provider for claim in claims for provider in claim.resources}
     swaps = may_swap(found.by_uuid, claims)
     # Whose mover is given away leaves a hold behind, which is dropped with it.
-    left = load_kept(tx, found.moves) if swaps else {}
+    left = load_kept(tx, found.ordered) if swaps else {}
     kept_on = {uuid for uuid in left.values() if uuid is not None}
     wanted = sorted(asked_of | found.providers | kept_on | set(providers))
     concerns_moves = bool(found.moves or opens_moves or swaps)

@@ -15,9 +15,10 @@ from moorage.domain.ids import (
     ProviderUuid,
 )
 from moorage.domain.ledger import Consumer, Slot
+from moorage.domain.move import MoveKind
 from moorage.store.dialects import Rows
 from moorage.store.names import Parties
-from moorage.store.sql import UNDATED, Insert, Load, RowsUpdate, Write, moment
+from moorage.store.sql import UNDATED, Insert, Load, RowsDelete, RowsUpdate, Write, moment
 from moorage.store.store import Store
 from moorage.store.tables import allocations, consumers
 from moorage.store.transaction import Transaction
@@ -40,7 +41,7 @@ CONSUMERS: Final = Load(
     """SELECT c.id AS id, c.uuid, c.generation, pr.external_id AS project,
               us.external_id AS user_id, ct.name AS consumer_type, a.id AS allocation,
               a.resource_provider_id, a.resource_class_id, a.used, p.uuid AS provider,
-              NULL AS move, NULL AS mover, NULL AS hold
+              NULL AS move, NULL AS move_kind, NULL AS mover, NULL AS hold
        FROM consumers c
        JOIN projects pr ON pr.id = c.project_id
        JOIN users us ON us.id = c.user_id
@@ -50,11 +51,11 @@ CONSUMERS: Final = Load(
        WHERE c.uuid IN :uuids
        UNION ALL
        SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid,
-              m.consumer, m.hold
+              m.kind, m.consumer, m.hold
        FROM moorage_moves m WHERE m.open_consumer IN :uuids
        UNION ALL
        SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.uuid,
-              m.consumer, m.hold
+              m.kind, m.consumer, m.hold
        FROM moorage_moves m WHERE m.open_hold IN :uuids
        ORDER BY id, allocation"""
 )
@@ -65,7 +66,6 @@ _OTHER_CASE = Load(
        WHERE u.uuid = 'A'"""
 )
 _DELETE_ALLOCATIONS = Write("DELETE FROM allocations WHERE consumer_id IN :uuids")
-_DELETE_CONSUMERS = Write("DELETE FROM consumers WHERE id IN :ids")
 _INSERT_ALLOCATIONS = Insert(
     allocations, ("resource_provider_id", "resource_class_id", "consumer_id", "used", "created_at")
 )
@@ -77,6 +77,8 @@ _NO_TYPE = 0
 _UPDATE_CONSUMERS = RowsUpdate(
     "consumers",
     ("id", "was", "becomes", "project_id", "user_id", "type_id"),
+    key={"id": "id"},
+    guard={"generation": "was"},
     assign={
         "generation": "d.becomes",
         "project_id": "d.project_id",
@@ -84,20 +86,16 @@ _UPDATE_CONSUMERS = RowsUpdate(
         "consumer_type_id": f"NULLIF(d.type_id, {_NO_TYPE})",
         "updated_at": ":at",
     },
-    match="t.id = d.id AND t.generation = d.was",
 )
-_TAKE_CONSUMERS = RowsUpdate(
-    "consumers",
-    ("id", "was"),
-    assign={"generation": "d.was + 1"},
-    match="t.id = d.id AND t.generation = d.was",
+_DELETE_CONSUMERS = RowsDelete(
+    "consumers", ("id", "was"), key={"id": "id"}, guard={"generation": "was"}
 )
 _UPDATE_USAGES = RowsUpdate(
     "moorage_usages",
     ("provider", "class_id", "was", "becomes"),
+    key={"resource_provider_id": "provider", "resource_class_id": "class_id"},
+    guard={"used": "was"},
     assign={"used": "d.becomes"},
-    match="t.resource_provider_id = d.provider AND t.resource_class_id = d.class_id"
-    " AND t.used = d.was",
 )
 
 
@@ -126,12 +124,14 @@ def read_consumer(store: Store, consumer: str) -> ConsumerAllocations | None:
 class LoadedConsumers:
     """The consumers that exist, the providers they hold something on, their open moves.
 
-    ``in_moves``: everyone in these moves, whether loaded and there or not.
+    ``ordered``: those of the moves that were ordered. ``in_moves``: everyone in any of them,
+    whether loaded and there or not.
     """
 
     by_uuid: dict[ConsumerUuid, Consumer]
     providers: set[ProviderUuid]
     moves: set[MoveUuid]
+    ordered: set[MoveUuid]
     in_moves: set[ConsumerUuid]
 
 
@@ -144,7 +144,7 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
     """
     wanted = sorted(uuids)
     if not wanted:
-        return LoadedConsumers({}, set(), set(), set())
+        return LoadedConsumers({}, set(), set(), set(), set())
     return consumers_from(tx.load(CONSUMERS, {"uuids": wanted}), wanted)
 
 
@@ -154,17 +154,20 @@ def consumers_from(rows: Rows, wanted: Sequence[ConsumerUuid]) -> LoadedConsumer
     rows_by_uuid: dict[ConsumerUuid, list[Any]] = {}
     providers: set[ProviderUuid] = set()
     moves: set[MoveUuid] = set()
+    ordered: set[MoveUuid] = set()
     in_moves: set[ConsumerUuid] = set()
     for row in rows:
         if row.move is not None:
             moves.add(row.move)
+            if MoveKind(row.move_kind).is_ordered:
+                ordered.add(row.move)
             in_moves |= {row.mover, row.hold}
             continue
         rows_by_uuid.setdefault(asked.of(row.uuid), []).append(row)
         if row.provider is not None:
             providers.add(row.provider)
     found = {uuid: _consumer(uuid, rows) for uuid, rows in rows_by_uuid.items()}
-    return LoadedConsumers(found, providers, moves, in_moves)
+    return LoadedConsumers(found, providers, moves, ordered, in_moves)
 
 
 def load_generations(
@@ -295,16 +298,12 @@ def _write_consumers(
 
 def _delete_consumers(tx: Transaction, changes: Sequence[ConsumerChange]) -> None:
     """Delete consumers that hold nothing any more, each at the generation it was loaded with."""
-    if not changes:
-        return
     rows = []
     for change in changes:
         assert change.before is not None
         assert change.before.id is not None
         rows.append((change.before.id, change.before.generation))
-    # The guard comes first: it also takes the rows, so that nobody changes them before the DELETE.
-    tx.update(_TAKE_CONSUMERS, sorted(rows))
-    tx.write(_DELETE_CONSUMERS, {"ids": [row[0] for row in rows]}, rows=len(rows))
+    tx.update(_DELETE_CONSUMERS, sorted(rows))
 
 
 def write_usages(tx: Transaction, changes: dict[Slot, tuple[int, int]]) -> None:

@@ -34,7 +34,8 @@ _UPDATE = RowsUpdate(
     "inventories",
     ("provider", "class_id", *_AMOUNTS),
     assign={name: f"d.{name}" for name in _AMOUNTS} | {"updated_at": ":at"},
-    match="t.resource_provider_id = d.provider AND t.resource_class_id = d.class_id",
+    key={"resource_provider_id": "provider", "resource_class_id": "class_id"},
+    guard={},
     index="uniq_inventories0resource_provider_resource_class",
     real=("allocation_ratio",),
 )

@@ -46,11 +46,11 @@ _SWAPPED_HOLDS = query(
     many=("uuids",),
 )
 _KEPT = Load(
-    f"""SELECT DISTINCT a.resource_provider_id, p.uuid
+    """SELECT DISTINCT a.resource_provider_id, p.uuid
         FROM moorage_moves m
         JOIN allocations a ON a.consumer_id = m.open_hold
         LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
-        WHERE m.uuid IN :uuids AND m.kind <> '{MoveKind.OBSERVED}'"""
+        WHERE m.uuid IN :uuids"""
 )
 SHARING: Final = Load(
     f"""SELECT l.resource_provider_id FROM resource_providers p
@@ -84,19 +84,21 @@ _INSERT_CREDITS = Insert(
 )
 _DELETE_CREDITS = Write("DELETE FROM moorage_credits WHERE move IN :moves")
 _COLUMNS: Final = ("id", "was", "becomes")
-_MATCH: Final = "t.id = d.id AND t.generation = d.was"
+_KEY: Final = {"id": "id"}
+_GUARD: Final = {"generation": "was"}
 _CHANGED: Final = {
     "generation": "d.becomes",
     "state": ":state",
     "credited": ":credited",
     "updated_at": ":at",
 }
-_FOLLOW = RowsUpdate("moorage_moves", _COLUMNS, assign=_CHANGED, match=_MATCH)
+_FOLLOW = RowsUpdate("moorage_moves", _COLUMNS, key=_KEY, guard=_GUARD, assign=_CHANGED)
 _CLOSE = RowsUpdate(
     "moorage_moves",
     _COLUMNS,
+    key=_KEY,
+    guard=_GUARD,
     assign={**_CHANGED, "open_consumer": "NULL", "open_hold": "NULL", "due_at": "NULL"},
-    match=_MATCH,
 )
 _encode = msgspec.json.Encoder().encode
 
@@ -172,7 +174,7 @@ def read_swapped_holds(
 def load_kept(
     tx: Transaction, uuids: Collection[MoveUuid]
 ) -> dict[ProviderId, ProviderUuid | None]:
-    """Where the holds of those of these moves are that were ordered; None: a vanished provider."""
+    """Where the holds of those of these moves are that are open; None: a vanished provider."""
     if not uuids:
         return {}
     rows = tx.load(_KEPT, {"uuids": sorted(uuids)})

@@ -2,7 +2,7 @@
 
 Reads are ``query``: SQLAlchemy runs them. What a transaction sends goes to the driver by the
 shortest way, and has two kinds: ``Load`` gives rows and ``Write`` changes them. Writes of many
-rows are ``Insert`` and ``RowsUpdate``.
+rows are ``Insert``, ``RowsUpdate`` and ``RowsDelete``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import DateTime, Table, bindparam, text
 from sqlalchemy.sql.expression import TextualSelect
 
-from moorage.store.dialects import Command, Dialect
+from moorage.store.dialects import Command, Dialect, RowsChange
 
 UNDATED: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - the store knows naive UTC only
 """The age of rows that were written without a time."""
@@ -110,11 +110,9 @@ class Insert:
 
 
 class RowsUpdate:
-    """One UPDATE of many rows, each guarded by what it was decided on.
+    """One UPDATE of many rows, each guarded by what it was decided on; see ``RowsChange``.
 
-    The statement's text does not depend on how many rows there are, and it must touch them all.
-    The columns of its rows are whole numbers but for those named in ``real``; ``index`` is the
-    one that its match goes by.
+    It must touch them all.
     """
 
     def __init__(
@@ -122,34 +120,36 @@ class RowsUpdate:
         table: str,
         columns: Sequence[str],
         *,
+        key: Mapping[str, str],
+        guard: Mapping[str, str],
         assign: Mapping[str, str],
-        match: str,
         real: tuple[str, ...] = (),
         index: str = "PRIMARY",
     ) -> None:
-        self._table = table
-        self._columns = columns
-        self._assign = assign
-        self._match = match
-        self._real = real
-        self._index = index
+        self._change = RowsChange(table, columns, key, guard, assign, index, real)
         self._by_dialect: dict[str, Command] = {}
 
     def command(self, dialect: Dialect) -> Command:
         found = self._by_dialect.get(dialect.name)
         if found is None:
-            found = Command(
-                dialect.update_from(
-                    table=self._table,
-                    rowset=dialect.rowset(self._columns, self._real),
-                    assign=self._assign,
-                    match=self._match,
-                    index=self._index,
-                )
-            )
-            self._by_dialect[dialect.name] = found
+            found = self._by_dialect[dialect.name] = dialect.change_rows(self._change)
         return found
 
-    def parameter(self, dialect: Dialect, rows: Sequence[Sequence[float]]) -> str:
+    def parameter(self, dialect: Dialect, rows: Sequence[Sequence[float]]) -> Any:
         """The value of the statement's parameter ``:rows``."""
-        return dialect.rows_parameter(self._columns, rows)
+        return dialect.rows_parameter(self._change.columns, rows)
+
+
+class RowsDelete(RowsUpdate):
+    """One DELETE of many rows, each guarded by what it was decided on."""
+
+    def __init__(
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        key: Mapping[str, str],
+        guard: Mapping[str, str],
+        index: str = "PRIMARY",
+    ) -> None:
+        super().__init__(table, columns, key=key, guard=guard, assign={}, index=index)

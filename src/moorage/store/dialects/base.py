@@ -4,6 +4,7 @@ import re
 from collections import namedtuple
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 CONNECT_S_MAX: Final = 10
 """How long an attempt to connect to a server may take, where the site's URL does not say."""
 
+_GIVES_ROWS: Final = re.compile(r"\A\s*(SELECT|WITH)\b|\bRETURNING\b")
 _PARAMETER: Final = re.compile(r"(\bIN\s+)?(?<![:\w]):([a-z_]+)")
 
 
@@ -43,7 +45,7 @@ class Command:
     ``moments``: columns of its result that are points in time.
     """
 
-    __slots__ = ("end", "moments", "pieces", "row", "rows", "sql")
+    __slots__ = ("end", "gives_rows", "moments", "pieces", "row", "rows", "sql")
 
     def __init__(
         self, sql: str, *, moments: tuple[str, ...] = (), rows: bool = False, end: str = ""
@@ -52,6 +54,7 @@ class Command:
         self.end = end
         self.rows = rows
         self.moments = moments
+        self.gives_rows = _GIVES_ROWS.search(f"{sql}{end}") is not None
         self.pieces = tuple(_split(sql))
         self.row: Any = None
 
@@ -69,6 +72,40 @@ def _split(sql: str) -> list[Piece]:
         pieces.append(Piece(sql[start : found.start()], found[2], found[1] is not None))
         start = found.end()
     return [*pieces, Piece(sql[start:], "", listed=False)]
+
+
+@dataclass(frozen=True)
+class RowsChange:
+    """One UPDATE or DELETE of many rows of a table, each found by its key and guarded.
+
+    ``columns``: the numbers that each row is given by, whole ones but for those in ``real``.
+    ``key`` and ``guard``: columns of the table, and which of those numbers they have to be; the
+    columns of the key are unique together, and what ``index`` is made of.
+    ``assign``: what columns become; an expression has a number as ``d.<column>``, and parameters.
+    Nothing assigned: the rows are deleted.
+    """
+
+    table: str
+    columns: Sequence[str]
+    key: Mapping[str, str]
+    guard: Mapping[str, str]
+    assign: Mapping[str, str]
+    index: str
+    real: Collection[str]
+
+    @property
+    def match(self) -> str:
+        """The condition on a row of the table (alias ``t``) and one of those given (``d``)."""
+        return _matched([*self.key.items(), *self.guard.items()])
+
+    @property
+    def match_of_key(self) -> str:
+        """The same, whatever the guard says."""
+        return _matched([*self.key.items()])
+
+
+def _matched(pairs: Collection[tuple[str, str]]) -> str:
+    return " AND ".join(f"t.{column} = d.{given}" for column, given in pairs)
 
 
 class StaleView(Exception):
@@ -161,23 +198,11 @@ class Dialect(Protocol):
     def index_hint(self, index: str) -> str:
         """What follows a table's name to have its rows found by this index, where that matters."""
 
-    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
-        """A derived table of numbers named ``d``, read from the parameter ``:rows``.
+    def change_rows(self, change: RowsChange) -> Command:
+        """One statement for all rows, which are its parameter ``:rows``."""
 
-        The statement's text does not depend on how many rows there are. The columns are whole
-        numbers but for those in ``real``.
-        """
-
-    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> Any:
         """The value of ``:rows`` for these rows."""
-
-    def update_from(
-        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
-    ) -> str:
-        """``UPDATE table`` (alias ``t``) from the rowset ``d``: one statement for all rows.
-
-        ``index``: the index of the table that ``match`` goes by.
-        """
 
     def insert_rows(
         self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]

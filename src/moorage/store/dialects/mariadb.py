@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-import msgspec
 from pymysql.constants import CLIENT
 from sqlalchemy import Column, Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from moorage.store.dialects.base import (
     Command,
     Reader,
+    RowsChange,
     Session,
     Trouble,
     bound_connecting,
@@ -19,8 +19,10 @@ from moorage.store.dialects.base import (
     returning_clause,
     written_out,
 )
-from moorage.store.dialects.mariadb_reader import MariaDBReader
+from moorage.store.dialects.mariadb_reader import CursorReader, WireReader
+from moorage.store.dialects.mariadb_rows import RowsCommand
 from moorage.store.dialects.mariadb_session import MariaDBSession
+from moorage.store.dialects.mariadb_wire import can_be_wired
 
 _CONFLICT: Final = frozenset(
     (
@@ -91,7 +93,7 @@ class MariaDB:
         }
 
     def open_reader(self, connection: Any) -> Reader:
-        return MariaDBReader(connection)
+        return WireReader(connection) if can_be_wired(connection) else CursorReader(connection)
 
     def prepare(self, engine: Engine, *, writes: bool) -> None:
         bound_connecting(engine)
@@ -114,26 +116,12 @@ class MariaDB:
         # A locking read locks what it scans, so it must not choose to scan a small table.
         return f"FORCE INDEX ({index})"
 
-    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
-        fields = ", ".join(
-            f"{column} {'DOUBLE' if column in real else 'BIGINT'} PATH '$[{place}]'"
-            for place, column in enumerate(columns)
-        )
-        return f"JSON_TABLE(:rows, '$[*]' COLUMNS ({fields})) AS d"
+    def change_rows(self, change: RowsChange) -> Command:
+        return RowsCommand(change)
 
-    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
-        return msgspec.json.encode(rows).decode()
-
-    def update_from(
-        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
-    ) -> str:
-        sets = ", ".join(f"t.{column} = {value}" for column, value in assign.items())
-        # In this order each row is found by its key; the other way round the whole table is
-        # scanned and, row by row, locked.
-        return (
-            f"UPDATE {rowset} STRAIGHT_JOIN {table} AS t FORCE INDEX ({index})"
-            f" ON {match} SET {sets}"
-        )
+    def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> Any:
+        # How they are written depends on how many there are.
+        return rows
 
     def insert_rows(
         self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]

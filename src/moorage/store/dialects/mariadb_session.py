@@ -5,22 +5,39 @@ one packet. That is most of what a statement costs with a driver that is written
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from moorage.store.dialects.base import Command, Order, Rows, StaleView
+from moorage.store.dialects.mariadb_rows import RowsCommand
 from moorage.store.dialects.mariadb_wire import Wire, can_be_wired, is_pymysql
 
-_Statement: TypeAlias = tuple[str, Command | None]
-"""A text, and its command: None for what only guards or ends the work."""
 
 _GUARD: Final = "IF ROW_COUNT() <> {due} THEN SIGNAL SQLSTATE '45000'; END IF"
 """Ends the packet with an error where the statement before it did not touch as many rows."""
+
+_COMPOUND: Final = "BEGIN NOT ATOMIC {statements}; END"
+"""One statement made of several; the first that fails ends it.
+
+Of several statements side by side the server sends each answer by itself, and we wake up for each:
+that took both sides almost as long as the work itself.
+"""
 
 _SIGNALLED: Final = 1644
 """The number of that error."""
 
 PACKET_CHARACTERS_MAX: Final = 1_000_000
 """How long the text of several statements gets: well below the servers' smallest limit."""
+
+
+class _Packet(NamedTuple):
+    """What goes out together: the commands in it, its text, and whom each answer is for.
+
+    None stands for an answer without rows.
+    """
+
+    commands: Sequence[Command]
+    text: str
+    answers: Sequence[Command | None]
 
 
 class MariaDBSession:
@@ -40,9 +57,9 @@ class MariaDBSession:
         # Nothing says that a transaction begins: the connection is not in autocommit.
         found: list[Rows] = []
         try:
-            for statements in self._packets(orders, commit=commit):
-                texts = ";".join([text for text, _ in statements])
-                found += self._channel.run(texts, [command for _, command in statements])
+            for packet in self._packets(orders, commit=commit):
+                rows = iter(self._channel.run(packet.text, packet.answers))
+                found += [next(rows) if one.gives_rows else () for one in packet.commands]
         except Exception as error:
             if error.args and error.args[0] == _SIGNALLED:
                 raise StaleView from error
@@ -52,23 +69,35 @@ class MariaDBSession:
     def rollback(self) -> None:
         self._connection.rollback()
 
-    def _packets(self, orders: Sequence[Order], *, commit: bool) -> Iterator[list[_Statement]]:
-        statements: list[_Statement] = []
+    def _packets(self, orders: Sequence[Order], *, commit: bool) -> Iterator[_Packet]:
+        commands: list[Command] = []
+        statements: list[str] = []
         characters = 0
         literal = self._channel.literal
         for order in orders:
             text = _word(order, literal)
             if statements and characters + len(text) > PACKET_CHARACTERS_MAX:
-                yield statements
-                statements, characters = [], 0
-            statements.append((text, order.command))
+                yield _pack(commands, statements)
+                commands, statements, characters = [], [], 0
+            commands.append(order.command)
+            statements.append(text)
             if order.due is not None:
-                statements.append((_GUARD.format(due=order.due), None))
+                statements.append(_GUARD.format(due=order.due))
             characters += len(text)
         if commit:
-            statements.append(("COMMIT", None))
+            statements.append("COMMIT")
         if statements:
-            yield statements
+            yield _pack(commands, statements)
+
+
+def _pack(commands: Sequence[Command], statements: Sequence[str]) -> _Packet:
+    giving = [command for command in commands if command.gives_rows]
+    if len(giving) == len(statements):
+        return _Packet(commands, ";".join(statements), giving)
+    if len(statements) == 1:
+        return _Packet(commands, statements[0], (None,))
+    text = _COMPOUND.format(statements=";".join(statements))
+    return _Packet(commands, text, [*giving, None])
 
 
 class Cursors:
@@ -88,7 +117,10 @@ class Cursors:
         return quoted
 
     def run(self, sql: str, commands: Sequence[Command | None]) -> list[Rows]:
-        """Send statements in one packet; what those found that have a command."""
+        """Send statements in one packet; what those found that give rows.
+
+        ``commands``: for each answer that is expected; None: one without rows.
+        """
         found: list[Rows] = []
         cursor = self._connection.cursor()
         cursor.execute(sql)
@@ -109,6 +141,8 @@ class Cursors:
 def _word(order: Order, literal: Callable[[Any], str]) -> str:
     """The text of a statement with its values."""
     command, parameters, _ = order
+    if isinstance(command, RowsCommand):
+        return command.word(parameters, literal)
     if command.rows:
         names = [parameter for _, parameter, _ in command.pieces if parameter]
         rows = [f"({','.join([literal(row[name]) for name in names])})" for row in parameters]
@@ -124,7 +158,5 @@ def _word(order: Order, literal: Callable[[Any], str]) -> str:
 
 
 def _fetch(cursor: Any, command: Command) -> Rows:
-    if cursor.description is None:
-        return ()
     row_type = command.row or command.make_row([column[0] for column in cursor.description])
     return list(map(row_type._make, cursor.fetchall()))

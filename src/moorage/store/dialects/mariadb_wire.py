@@ -2,8 +2,8 @@
 
 A driver in Python takes longer over a statement than the server does, most of it to describe
 columns that are always the same: here a statement's columns are read once on a connection, and
-passed over afterwards. What is not everyday (errors, texts that need quoting, lost connections) is
-left to PyMySQL.
+passed over where they are described in the same bytes again. What is not everyday (errors, texts
+that need quoting, lost connections) is left to PyMySQL.
 """
 
 # ruff: noqa: SLF001 - its public face is the cursors; what is used of it is looked for first
@@ -59,8 +59,10 @@ _LITERALS: Final[Mapping[type, Callable[[Any], str]]] = {
 
 
 class _Columns(NamedTuple):
-    row_type: Any
+    make_row: Callable[[list[Any]], Any]
     readers: tuple[Callable[[bytes], Any], ...]
+    described: bytes
+    """How the server describes them, but for the end of it."""
 
 
 def is_pymysql(connection: Any) -> bool:
@@ -82,7 +84,7 @@ class Wire:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._encoding: str = connection.encoding
-        self._columns: dict[Command, _Columns] = {}
+        self._columns: dict[tuple[Command | str | None, int], _Columns] = {}
         self._arrived = bytearray()
         self._place = 0
 
@@ -98,14 +100,14 @@ class Wire:
         return f"'{value}'"
 
     def run(self, sql: str, commands: Sequence[Command | None]) -> list[Rows]:
-        """Send statements in one packet; what those found that have a command.
+        """Send statements in one packet; what those found that give rows.
 
+        Args:
+            commands: for each answer that is expected; None: one without rows.
         Raises:
             MySQLError: of the first that failed; those behind it were not run.
         """
-        self._connection._execute_command(COMMAND.COM_QUERY, sql.encode(self._encoding))
-        self._arrived.clear()
-        self._place = 0
+        self._send(sql)
         try:
             found = [(command, self._result(command)) for command in commands]
         except err.MySQLError:
@@ -116,25 +118,57 @@ class Wire:
             raise
         return [rows for command, rows in found if command is not None]
 
-    def _result(self, command: Command | None) -> Rows:
-        packet = self._packet()
-        kind = packet[0]
-        if kind == _OK:
-            return ()
-        if kind == _LOCAL_FILE:
-            raise RuntimeError("the server asks for a file, which no statement of ours does")
-        count, _ = _number(packet, 0)
-        columns = self._columns.get(command) if command else None
-        if columns is None:
-            described = [self._packet() for _ in range(count)]
-            columns = self._read_columns(command, described)
+    def select(self, sql: str, known_as: str | None) -> Rows:
+        """The rows of one SELECT as tuples.
+
+        Args:
+            known_as: what all statements with its columns, and no others, have in common, so that
+                the columns need be read once only; None: they are read each time.
+        Raises:
+            MySQLError: it failed.
+        """
+        self._send(sql)
+        try:
+            return self._result(known_as)
+        except err.MySQLError:
+            raise
+        except BaseException:
+            self._connection._force_close()
+            raise
+
+    def _send(self, sql: str) -> None:
+        self._connection._execute_command(COMMAND.COM_QUERY, sql.encode(self._encoding))
+        self._arrived.clear()
+        self._place = 0
+
+    def _result(self, known_as: Command | str | None) -> Rows:
+        began = self._place
+        self._await(began + 4)
+        # The packets of an answer are numbered, and the numbers are part of what is compared.
+        known = (known_as, self._arrived[began + 3])
+        columns = self._columns.get(known)
+        if columns is not None and self._arrived.startswith(columns.described, began):
+            self._place = began + len(columns.described)
         else:
-            self._pass_over(count)
-        self._pass_over(1)  # the end of the descriptions
+            packet = self._packet()
+            kind = packet[0]
+            if kind == _OK:
+                if known_as is not None:
+                    raise RuntimeError("there are no rows where some were to be given")
+                return ()
+            if kind == _LOCAL_FILE:
+                raise RuntimeError("the server asks for a file, which no statement of ours does")
+            count, _ = _number(packet, 0)
+            packets = [self._packet() for _ in range(count)]
+            described = bytes(self._arrived[began : self._place])
+            columns = self._read_columns(known_as, packets, described)
+            if known_as is not None:
+                self._columns[known] = columns
+        self._find_packet()  # the end of the descriptions
         return self._rows(columns)
 
     def _rows(self, columns: _Columns) -> Rows:
-        make, readers = columns.row_type._make, columns.readers
+        make, readers = columns.make_row, columns.readers
         rows: list[Any] = []
         while True:
             packet = self._packet()
@@ -154,9 +188,11 @@ class Wire:
                 place += size
             rows.append(make(row))
 
-    def _read_columns(self, command: Command | None, described: Sequence[bytes]) -> _Columns:
+    def _read_columns(
+        self, known_as: Command | str | None, packets: Sequence[bytes], described: bytes
+    ) -> _Columns:
         names, readers = [], []
-        for packet in described:
+        for packet in packets:
             place = 0
             for _ in range(4):  # catalog, database, table, and the table's own name
                 size, place = _number(packet, place)
@@ -167,11 +203,8 @@ class Wire:
             size, place = _number(packet, place)
             charset, kind = struct.unpack_from("<HxxxxB", packet, place + size + 1)
             readers.append(self._reader(kind, charset))
-        row_type = (command or Command("")).make_row(names)
-        columns = _Columns(row_type, tuple(readers))
-        if command is not None:
-            self._columns[command] = columns
-        return columns
+        make_row = known_as.make_row(names)._make if isinstance(known_as, Command) else tuple
+        return _Columns(make_row, tuple(readers), described)
 
     def _reader(self, kind: int, charset: int) -> Callable[[bytes], Any]:
         if kind in _NUMBERS:
@@ -191,10 +224,6 @@ class Wire:
         if packet[0] == _ERROR:
             err.raise_mysql_exception(packet)
         return packet
-
-    def _pass_over(self, packets: int) -> None:
-        for _ in range(packets):
-            self._find_packet()
 
     def _find_packet(self) -> tuple[int, int]:
         """Where the next packet begins and ends in what has arrived, which it waits for."""

@@ -11,6 +11,7 @@ from sqlalchemy.types import TypeEngine
 from moorage.store.dialects.base import (
     Command,
     Reader,
+    RowsChange,
     Session,
     Trouble,
     bound_connecting,
@@ -83,12 +84,17 @@ class PostgreSQL:
     def index_hint(self, index: str) -> str:
         return ""
 
-    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
+    def change_rows(self, change: RowsChange) -> Command:
         fields = ", ".join(
-            f"{column} {'double precision' if column in real else 'bigint'}" for column in columns
+            f"{column} {'double precision' if column in change.real else 'bigint'}"
+            for column in change.columns
         )
         # An ordinary text parameter: json_to_recordset wants objects, so rows are objects here.
-        return f"json_to_recordset(CAST(:rows AS json)) AS d({fields})"
+        given = f"json_to_recordset(CAST(:rows AS json)) AS d({fields})"
+        if not change.assign:
+            return Command(f"DELETE FROM {change.table} AS t USING {given} WHERE {change.match}")
+        sets = ", ".join(f"{column} = {value}" for column, value in change.assign.items())
+        return Command(f"UPDATE {change.table} AS t SET {sets} FROM {given} WHERE {change.match}")
 
     def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
         return (
@@ -103,12 +109,6 @@ class PostgreSQL:
             )
             + "]"
         )
-
-    def update_from(
-        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
-    ) -> str:
-        sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
-        return f"UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {match}"
 
     def insert_rows(
         self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]

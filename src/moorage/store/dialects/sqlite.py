@@ -11,6 +11,7 @@ from sqlalchemy import Column, Connection, Engine, event
 from moorage.store.dialects.base import (
     Command,
     Reader,
+    RowsChange,
     Session,
     Trouble,
     is_integrity_error,
@@ -63,20 +64,20 @@ class SQLite:
     def index_hint(self, index: str) -> str:
         return ""
 
-    def rowset(self, columns: Sequence[str], real: Sequence[str] = ()) -> str:
+    def change_rows(self, change: RowsChange) -> Command:
         fields = ", ".join(
-            f"json_extract(value, '$[{place}]') AS {column}" for place, column in enumerate(columns)
+            f"json_extract(value, '$[{place}]') AS {column}"
+            for place, column in enumerate(change.columns)
         )
-        return f"(SELECT {fields} FROM json_each(:rows)) AS d"
+        given = f"(SELECT {fields} FROM json_each(:rows)) AS d"
+        if not change.assign:
+            found = f"SELECT t.rowid FROM {given} JOIN {change.table} AS t ON {change.match}"
+            return Command(f"DELETE FROM {change.table} WHERE rowid IN ({found})")
+        sets = ", ".join(f"{column} = {value}" for column, value in change.assign.items())
+        return Command(f"UPDATE {change.table} AS t SET {sets} FROM {given} WHERE {change.match}")
 
     def rows_parameter(self, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
         return msgspec.json.encode(rows).decode()
-
-    def update_from(
-        self, *, table: str, rowset: str, assign: Mapping[str, str], match: str, index: str
-    ) -> str:
-        sets = ", ".join(f"{column} = {value}" for column, value in assign.items())
-        return f"UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {match}"
 
     def insert_rows(
         self, table: str, columns: Sequence[Column[Any]], returning: Sequence[str]
