@@ -11,7 +11,6 @@ from moorage.store.dialects.base import Command, Order, Rows, StaleView
 from moorage.store.dialects.mariadb_rows import RowsCommand
 from moorage.store.dialects.mariadb_wire import Wire, can_be_wired, is_pymysql
 
-
 _GUARD: Final = "IF ROW_COUNT() <> {due} THEN SIGNAL SQLSTATE '45000'; END IF"
 """Ends the packet with an error where the statement before it did not touch as many rows."""
 
