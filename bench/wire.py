@@ -1,7 +1,7 @@
 """Requests as the bytes that go over the wire, built before anything is timed."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+import re
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -13,10 +13,13 @@ _HEAD: Final = (
     f"X-Auth-Token: admin\r\nOpenStack-API-Version: placement {MICROVERSION}\r\n"
 )
 _LENGTH: Final = b"\r\ncontent-length:"
+_NOTHING: Final = b"HTTP/1.1 204"
+_PLAIN_HEAD: Final = re.compile(
+    rb"HTTP/1\.[01] (\d\d\d) [^\0]*?\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A whole answer; a status of 0 is a connection that broke before one came."""
 
     status: int
@@ -39,6 +42,17 @@ def build_request(method: str, target: str, body: Any = None) -> bytes:
     content = orjson.dumps(body)
     length = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     return f"{head}{length}".encode() + content
+
+
+def read_whole(arrived: bytes) -> Answer | None:
+    """An answer with a length that has arrived in one piece; None where it is another."""
+    body_at = arrived.find(b"\r\n\r\n") + 4
+    if body_at == len(arrived) and arrived.startswith(_NOTHING):
+        return Answer(204, b"")
+    head = _PLAIN_HEAD.match(arrived, 0, body_at)
+    if head is None or len(arrived) - body_at != int(head[2]):
+        return None
+    return Answer(int(head[1]), arrived[body_at:])
 
 
 class AnswerReader:
