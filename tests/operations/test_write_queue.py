@@ -179,7 +179,7 @@ def test_no_more_are_waited_for_than_came_back_the_last_time(
 ) -> None:
     patience(FOR_EVER_S)
     crowd = make_batch_of_three()
-    patience(0.2)
+    patience(2)
     crowd.submit_behind("d")
     crowd.write()
     wait_for(lambda: crowd.alive() == 1)
