@@ -263,6 +263,7 @@ class World:
     trace: deque[str] = field(default_factory=lambda: deque(maxlen=TRACE_MAX))
     calls: int = 0
     faults: int = 0
+    power_losses: int = 0
     checks: int = 0
 
     def __post_init__(self) -> None:
@@ -302,7 +303,8 @@ class World:
 
     def lose_power(self) -> None:
         """All processes are gone at once; the files are as the last write has left them."""
-        path = self.path.with_name(f"{self.path.stem.partition('+')[0]}+{self.steps}.db")
+        self.power_losses += 1
+        path = self.path.with_name(f"{self.path.stem.partition('+')[0]}+{self.power_losses}.db")
         for suffix in ("", "-wal"):
             source = self.path.with_name(self.path.name + suffix)
             if source.exists():
