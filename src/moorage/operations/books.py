@@ -223,7 +223,7 @@ def _add_moves(
     """
     open_moves = moves_from(moves)
     members = {consumer for move in open_moves for consumer in (move.consumer, move.hold)}
-    for uuid, partner in consumers_from(others, sorted(members)).by_uuid.items():
+    for uuid, partner in consumers_from(others, sorted(members)).items():
         if uuid in named:
             raise StaleView
         if uuid in members:
