@@ -36,8 +36,9 @@ from moorage.operations.set_aggregates import set_aggregates
 from moorage.operations.set_inventories import set_inventories
 from moorage.operations.set_provider_traits import set_provider_traits
 from moorage.operations.update_provider import update_provider
-from moorage.store import journal, migrate
-from moorage.store.journal import GAP_AGE_S_MAX, Entry, read_news, write_journal
+from moorage.store import following, migrate
+from moorage.store.following import GAP_AGE_S_MAX, Since
+from moorage.store.journal import Entry, read_news, write_journal
 from moorage.store.pictures import read_picture
 from moorage.store.sql import Write
 from moorage.store.transaction import Transaction
@@ -85,7 +86,7 @@ def trim_journal(services: Services) -> None:
 
 def mark_of(services: Services) -> int:
     """The number of the newest row that the services' snapshot knows of."""
-    return services.keeper._seen.mark
+    return services.keeper._seen.since.mark
 
 
 def test_a_search_sees_what_another_process_has_committed(
@@ -293,9 +294,12 @@ def test_a_read_after_a_claim_behind_a_missing_number_asks_one_question_more(
     services.keeper.current()
     hold(services, *(claim_for(new_uuid(), {host: {"VCPU": 1}}) for _ in range(2)))
     forget = Write("DELETE FROM moorage_journal WHERE id = :id")
-    lowest = min(item.id for item in read_news(services.store, mark=mark_of(services), gaps=()))
+    news = read_news(services.store, Since(mark_of(services), ())).rows
+    lowest = min(item.id for item in news)
     services.store.run(lambda tx: tx.write(forget, {"id": lowest}))
-    assert count_statements(services, services.keeper.current) == 3
+    # Where rows are counted, the missing one is asked for.
+    questions = 3 if services.store.dialect.count_journal is None else 4
+    assert count_statements(services, services.keeper.current) == questions
     snapshot = services.keeper.current()
     assert snapshot.resources_of(snapshot.positions.get(host) or 0)["VCPU"][1] == 2
 
@@ -379,7 +383,7 @@ def test_a_change_that_was_under_way_while_all_was_loaded_is_not_missed(
     fresh_database: Callable[[DatabaseKind], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(journal, "LATEST_AT_ONCE", 2)
+    monkeypatch.setattr(following, "LATEST_AT_ONCE", 2)
     services = open_services(fresh_database(kind))
     early, late = (add_host(services, {"VCPU": Inventory(8)}) for _ in range(2))
     key = id_of(services, early)
@@ -405,11 +409,12 @@ def test_numbers_are_missed_only_where_they_may_still_come(services: Services) -
         write_journal(tx, entries, origin())
 
     services.store.run(write)
-    mark, gaps = read_picture(services.store, lambda picture: picture.mark())
+    mark, gaps, _ = read_picture(services.store, lambda picture: picture.since())
     assert not gaps
     delete = Write("DELETE FROM moorage_journal WHERE id IN (:old, :new)")
     services.store.run(lambda tx: tx.write(delete, {"old": mark - 6, "new": mark - 1}))
-    assert read_picture(services.store, lambda picture: picture.mark()) == (mark, {mark - 1})
+    since = read_picture(services.store, lambda picture: picture.since())
+    assert (since.mark, list(since.gaps)) == (mark, [mark - 1])
 
 
 def test_standard_names_of_a_newer_release_are_learned(services: Services) -> None:
@@ -477,11 +482,11 @@ def test_the_number_of_a_change_that_was_rolled_back_is_forgotten_in_time(
         tx.session.rollback()
     hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
     assert found(services) == 0
-    assert len(services.keeper._seen.gaps) == 1
+    assert len(services.keeper._seen.since.gaps) == 1
     started = time.monotonic()
     monkeypatch.setattr("time.monotonic", lambda: started + GAP_AGE_S_MAX + 5)
     assert found(services) == 0
-    assert not services.keeper._seen.gaps
+    assert not services.keeper._seen.since.gaps
     services.store.close()
 
 
@@ -551,7 +556,11 @@ def told(snapshot: Snapshot, hosts: Iterable[ProviderUuid]) -> dict[ProviderUuid
 def test_reads_hold_every_write_acknowledged_before_they_began(
     database_kind: DatabaseKind, fresh_database: Callable[[DatabaseKind], str]
 ) -> None:
-    url = fresh_database(database_kind)
+    check_that_reads_hold_every_write(fresh_database(database_kind))
+
+
+def check_that_reads_hold_every_write(url: str) -> None:
+    """Have threads write on one of two services, and look on both after each write."""
     here, there = open_services(url), open_services(url)
     done = threading.Event()
     seen_back: list[str] = []

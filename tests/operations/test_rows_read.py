@@ -10,6 +10,7 @@ from moorage.coherence.project_sums import CHANGES_MAX
 from moorage.domain.inventory import Inventory
 from moorage.operations.list_provider_allocations import list_provider_allocations
 from moorage.operations.services import Services
+from moorage.store.following import Since
 from moorage.store.journal import Entry, read_news, write_journal
 from moorage.store.pictures import read_usages
 from moorage.store.usages import read_usage_changes
@@ -52,7 +53,7 @@ def read_rows(services: Services, database_kind: DatabaseKind) -> Iterator[list[
 def test_news_do_not_read_the_journal(services: Services, read_rows: list[int]) -> None:
     newest = _crowd(services)
 
-    news = read_news(services.store, mark=newest - 1, gaps=())
+    news = read_news(services.store, Since(newest - 1, ())).rows
 
     assert [item.id for item in news] == [newest]
     assert max(read_rows) <= FOUND_MAX
@@ -64,7 +65,7 @@ def test_news_with_late_rows_do_not_read_the_journal(
     newest = _crowd(services)
     gaps = (newest - 200, newest - 100)
 
-    news = read_news(services.store, mark=newest - 1, gaps=gaps)
+    news = read_news(services.store, Since(newest - 1, gaps)).rows
 
     assert {item.id for item in news} == {*gaps, newest}
     assert max(read_rows) <= FOUND_MAX
@@ -76,9 +77,9 @@ def test_totals_with_late_rows_do_not_read_the_journal(
     newest = _crowd(services)
     gaps = (newest - 200, newest - 100)
 
-    told = read_usages(services.store, (1,), mark=newest - 1, gaps=gaps)
+    told = read_usages(services.store, (1,), Since(newest - 1, gaps))
 
-    assert {item.id for item in told.news} == {*gaps, newest}
+    assert {item.id for item in told.news.rows} == {*gaps, newest}
     assert max(read_rows) <= FOUND_MAX
 
 
@@ -88,7 +89,7 @@ def test_sums_with_late_rows_do_not_read_the_journal(
     newest = _crowd(services)
     gaps = (newest - 200, newest - 100)
 
-    changes = read_usage_changes(services.store, mark=newest - 1, gaps=gaps, most=CHANGES_MAX)
+    changes = read_usage_changes(services.store, Since(newest - 1, gaps), most=CHANGES_MAX).rows
 
     assert {item.id for item in changes} == {*gaps, newest}
     assert max(read_rows) <= FOUND_MAX

@@ -19,8 +19,9 @@ from moorage.candidates.rows import (
 from moorage.candidates.snapshot import Snapshot
 from moorage.coherence.looks import Looks
 from moorage.coherence.open_moves import OpenMoves
-from moorage.coherence.watermark import Watermark
+from moorage.coherence.watermark import START, Watermark
 from moorage.domain.ids import MoveUuid
+from moorage.store.following import Found, Since, read_oldest
 from moorage.store.journal import (
     MOVE_KIND_PREFIX,
     NEWS_BESIDE_MAX,
@@ -29,7 +30,6 @@ from moorage.store.journal import (
     News,
     read_move_news,
     read_news,
-    read_oldest,
 )
 from moorage.store.pictures import Names, Picture, ProviderRows, read_picture, read_usages
 from moorage.store.sql import UNDATED
@@ -69,7 +69,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._looks = Looks(self._take_look)
         self._snapshot: Snapshot | None = None
-        self._seen = Watermark(0, (), now_s=0.0)
+        self._seen = Watermark(START, now_s=0.0)
         self._moves = OpenMoves()
 
     def moves_begun_with(self, global_request_id: str | None) -> Collection[MoveUuid]:
@@ -105,27 +105,26 @@ class Keeper:
         snapshot = self._snapshot
         if snapshot is None:
             return self._load()
-        if self._seen.gaps:
-            self._seen.note((), now_s=time.monotonic())
-        news = read_news(self._store, mark=self._seen.mark, gaps=self._seen.gaps)
-        if not news:
+        news = read_news(self._store, self._seen.since)
+        if not news.rows:
+            self._seen.note((), written=news.written, now_s=time.monotonic())
             return snapshot
         return self._follow_claims(snapshot, news) or self._follow(snapshot) or self._load()
 
     def _load(self) -> Snapshot:
         """All providers, and where in the journal they are."""
 
-        def read(picture: Picture) -> tuple[int, set[int], OpenMoves, Snapshot]:
-            mark, gaps = picture.mark()
+        def read(picture: Picture) -> tuple[Since, OpenMoves, Snapshot]:
+            since = picture.since()
             names = picture.classes(), picture.traits()
             moves = OpenMoves(picture.open_moves())
-            return mark, gaps, moves, Snapshot.build(rows_from(picture.everyone(), *names))
+            return since, moves, Snapshot.build(rows_from(picture.everyone(), *names))
 
-        mark, gaps, self._moves, snapshot = read_picture(self._store, read)
-        self._seen = Watermark(mark, gaps, now_s=time.monotonic())
+        since, self._moves, snapshot = read_picture(self._store, read)
+        self._seen = Watermark(since, now_s=time.monotonic())
         return snapshot
 
-    def _follow_claims(self, snapshot: Snapshot, news: list[News]) -> Snapshot | None:
+    def _follow_claims(self, snapshot: Snapshot, found: Found[News]) -> Snapshot | None:
         """The snapshot with what some claims have changed; None where that is not all there is.
 
         Totals are read after the journal, so that they may be newer than it. They come with what
@@ -133,23 +132,23 @@ class Keeper:
         others are read as well. All else that is newer is for the next look, which reads what is
         in part here already once more: a total is the same however often it is read.
         """
+        news = found.rows
+        numbers = {item.id for item in news}
         touched = {provider for item in news for provider in item.providers}
         for _ in range(CLAIM_LOOKS_MAX):
             if len(touched) > CLAIMED_MAX or not are_claims(news):
                 return None
-            now_s = time.monotonic()
-            ahead = Watermark(self._seen.mark, self._seen.gaps, now_s=now_s)
-            ahead.note({item.id for item in news}, now_s=now_s)
-            told = read_usages(self._store, touched, mark=ahead.mark, gaps=ahead.gaps)
-            newer = bearing_on(touched, told.news)
-            if len(told.news) >= NEWS_BESIDE_MAX or not are_claims(newer):
+            ahead = self._seen.ahead(numbers, written=found.written)
+            told = read_usages(self._store, touched, ahead)
+            newer = bearing_on(touched, told.news.rows)
+            if len(told.news.rows) >= NEWS_BESIDE_MAX or not are_claims(newer):
                 return None
             others = {provider for item in newer for provider in item.providers} - touched
             if not others:
-                if not self._reaches_back(news, lambda: read_oldest(self._store)):
+                if not self._reaches_back(found, lambda: read_oldest(self._store)):
                     return None
                 self._follow_moves(news)
-                self._seen.note({item.id for item in news}, now_s=now_s)
+                self._seen.note(numbers, written=found.written, now_s=time.monotonic())
                 return with_usages(snapshot, told.totals, told.generations)
             touched |= others
         return None
@@ -157,17 +156,19 @@ class Keeper:
     def _follow(self, snapshot: Snapshot) -> Snapshot | None:
         """The snapshot with what is new in the journal; None where it cannot be followed."""
 
-        def read(picture: Picture) -> tuple[Sequence[News], Snapshot | None]:
-            news = picture.news(mark=self._seen.mark, gaps=self._seen.gaps)
-            if not self._reaches_back(news, picture.oldest) or not can_follow(snapshot, news):
-                return news, None
-            return news, follow(snapshot, picture, news)
+        def read(picture: Picture) -> tuple[Found[News], Snapshot | None]:
+            found = picture.news(self._seen.since)
+            reaches_back = self._reaches_back(found, picture.oldest)
+            if not reaches_back or not can_follow(snapshot, found.rows):
+                return found, None
+            return found, follow(snapshot, picture, found.rows)
 
-        news, followed = read_picture(self._store, read)
+        found, followed = read_picture(self._store, read)
         if followed is None or followed.is_worn:
             return None
-        self._follow_moves(news)
-        self._seen.note({item.id for item in news}, now_s=time.monotonic())
+        self._follow_moves(found.rows)
+        numbers = {item.id for item in found.rows}
+        self._seen.note(numbers, written=found.written, now_s=time.monotonic())
         return followed
 
     def _follow_moves(self, news: Sequence[News]) -> None:
@@ -176,18 +177,18 @@ class Keeper:
         if numbers:
             self._moves.follow(read_move_news(self._store, numbers))
 
-    def _reaches_back(self, news: Sequence[News], oldest: Callable[[], int]) -> bool:
+    def _reaches_back(self, found: Found[News], oldest: Callable[[], int]) -> bool:
         """Whether the journal still had all rows past the mark when the news were read.
 
         Its newest row is never trimmed, so that a trimmed journal shows as a gap; so does a row
-        that is late.
+        that is late. Where rows are counted, the count has told.
 
         Args:
             oldest: tells the lowest number that the journal has; asked only if it matters.
         """
-        mark = self._seen.mark
-        first = min((item.id for item in news if item.id > mark), default=mark + 1)
-        return first == mark + 1 or oldest() <= mark + 1
+        mark = self._seen.since.mark
+        first = min((item.id for item in found.rows if item.id > mark), default=mark + 1)
+        return found.is_whole or first == mark + 1 or oldest() <= mark + 1
 
 
 def bearing_on(providers: Collection[int], news: Sequence[News]) -> Sequence[News]:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
-from moorage.coherence.watermark import Watermark
+from moorage.coherence.watermark import START, Watermark
 from moorage.domain.consumer import UsageGroup
+from moorage.store.following import Found
 from moorage.store.store import Store
 from moorage.store.usages import (
     Holder,
@@ -129,7 +130,7 @@ class ProjectSums:
         self._begun = 0
         self._done = 0
         self._asked_at_s = clock_s()
-        self._watermark = Watermark(0, (), now_s=self._asked_at_s)
+        self._watermark = Watermark(START, now_s=self._asked_at_s)
         self._projects: OrderedDict[str, _Project] = OrderedDict()
 
     def evidence_of(self, project_id: str) -> SumsEvidence | None:
@@ -170,29 +171,24 @@ class ProjectSums:
         if not self._projects:
             return  # the first to be loaded says from where on to follow
         self._begun += 1
-        mark = self._watermark
-        if len(mark.gaps) > CHANGES_MAX:
-            self._projects.clear()
-            return
-        self._enter(
-            read_usage_changes(self._store, mark=mark.mark, gaps=mark.gaps, most=CHANGES_MAX + 1)
-        )
+        since = self._watermark.since
+        self._enter(read_usage_changes(self._store, since, most=CHANGES_MAX + 1))
         self._done = self._begun
 
     def _load(self, project_id: str) -> _Project:
         """Add a project up, as of a moment that all others are brought up to as well."""
         self._begun += 1
-        mark = self._watermark
+        # Where there is nothing to bring up to date, what is new does not matter.
+        since = self._watermark.since if self._projects else START
         picture = read_usage_picture(
             self._store,
+            since,
             project_id=project_id,
-            mark=mark.mark,
-            gaps=mark.gaps,
             most=CHANGES_MAX + 1 if self._projects else 0,
         )
         self._enter(picture.changes)
         if not self._projects:
-            self._watermark = Watermark(picture.mark, picture.gaps, now_s=self._clock_s())
+            self._watermark = Watermark(picture.since, now_s=self._clock_s())
         self._done = self._begun
         project = _Project(picture.rows)
         # A database that does not tell case apart may have found a project of another spelling.
@@ -209,12 +205,14 @@ class ProjectSums:
             _, oldest = self._projects.popitem(last=False)
             users -= len(oldest.by_user)
 
-    def _enter(self, changes: Sequence[UsageChange]) -> None:
+    def _enter(self, found: Found[UsageChange]) -> None:
         """Bring all projects up to date; those that cannot be are forgotten."""
+        changes = found.rows
         if len(changes) > CHANGES_MAX or any(change.resets for change in changes):
             self._projects.clear()
             return
-        self._watermark.note([change.id for change in changes], now_s=self._clock_s())
+        numbers = [change.id for change in changes]
+        self._watermark.note(numbers, written=found.written, now_s=self._clock_s())
         for change in changes:
             if change.before is not None:
                 self._enter_side(change.before, -1)

@@ -154,9 +154,7 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
     )
 
 
-def consumers_from(
-    rows: Rows, wanted: Sequence[ConsumerUuid]
-) -> dict[ConsumerUuid, Consumer]:
+def consumers_from(rows: Rows, wanted: Sequence[ConsumerUuid]) -> dict[ConsumerUuid, Consumer]:
     """What ``CONSUMERS`` has found of those that were asked for, in the order of their rows."""
     asked = _Spellings(wanted)
     rows_by_uuid: dict[ConsumerUuid, list[Any]] = {}

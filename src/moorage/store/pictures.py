@@ -10,16 +10,17 @@ from sqlalchemy import Connection, DateTime, TextualSelect
 
 from moorage.domain.ids import MoveUuid
 from moorage.store.dialects import Dialect
-from moorage.store.journal import (
-    NEWS_BESIDE_MAX,
-    News,
-    load_mark,
-    load_news,
+from moorage.store.following import (
+    Answer,
+    Found,
+    Since,
+    answer_in,
+    find_new,
     load_oldest,
+    load_since,
     new_rows,
-    news_columns,
-    news_in,
 )
+from moorage.store.journal import NEWS_BESIDE_MAX, News, load_news, news_columns, news_in
 from moorage.store.sql import moment, query
 from moorage.store.store import Store
 
@@ -86,7 +87,8 @@ _LEAN_USAGES: Final = """SELECT p.id, COALESCE(p.generation, 0),
        COALESCE(p.updated_at, p.created_at), u.resource_class_id, u.used, NULL
   FROM resource_providers p LEFT JOIN moorage_usages u ON u.resource_provider_id = p.id
  WHERE p.id IN ({marks})
-UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, t.news FROM ({news}) t"""
+UNION ALL {news}"""
+_BEFORE_NEWS: Final = "NULL, NULL, NULL, NULL, NULL, "
 _OPEN_MOVES = query(
     """SELECT m.uuid, m.global_request_id FROM moorage_moves m
        WHERE m.open_hold IS NOT NULL AND m.global_request_id IS NOT NULL ORDER BY m.id"""
@@ -155,17 +157,17 @@ class Picture:
         self._connection = connection
         self._dialect = dialect
 
-    def mark(self) -> tuple[int, set[int]]:
-        """Up to where in the journal this moment is, and the numbers below that are not there."""
-        return load_mark(self._connection)
+    def since(self) -> Since:
+        """How far whoever reads all of this picture has followed the journal."""
+        return load_since(self._connection, self._dialect)
 
     def oldest(self) -> int:
         """The number of the first row that the journal still has, 0 for none."""
         return load_oldest(self._connection)
 
-    def news(self, *, mark: int, gaps: Collection[int]) -> list[News]:
-        """The journal's rows past a mark, and those with the given lower numbers."""
-        return load_news(self._connection, mark=mark, gaps=gaps)
+    def news(self, since: Since) -> Found[News]:
+        """What is new in the journal."""
+        return load_news(self._connection, self._dialect, since)
 
     def everyone(self) -> ProviderRows:
         """The rows of all providers."""
@@ -237,12 +239,10 @@ class Usages:
 
     totals: Sequence[Sequence[Any]]
     generations: Sequence[Sequence[Any]]
-    news: Sequence[News]
+    news: Found[News]
 
 
-def read_usages(
-    store: Store, providers: Collection[int], *, mark: int, gaps: Collection[int]
-) -> Usages:
+def read_usages(store: Store, providers: Collection[int], since: Since) -> Usages:
     """Running totals and generations of some providers, and the news.
 
     Of the rows past the mark there are at most ``NEWS_BESIDE_MAX``. All is of one moment, as it is
@@ -250,16 +250,28 @@ def read_usages(
     way.
     """
     wanted = tuple(providers) or (NOBODY,)
-    asked = new_rows(store, news_columns(store), gaps=gaps, limit=NEWS_BESIDE_MAX)
-    sql = _LEAN_USAGES.format(marks=",".join("?" * len(wanted)), news=asked.sql)
-    rows = store.read_lean(
-        sql,
-        (*wanted, mark, *asked.parameters),
-        is_frequent=asked.is_frequent and len(wanted) <= FREQUENT_MAX,
-    )
-    told = [row for row in rows if row[5] is None]
-    return Usages(
-        totals=[(row[0], row[3], row[4]) for row in told if row[3] is not None],
-        generations=list({row[0]: (row[0], row[1], moment(row[2])) for row in told}.values()),
-        news=[news_in(row[5]) for row in rows if row[5] is not None],
-    )
+    totals: list[Sequence[Any]] = []
+    generations: dict[int, Sequence[Any]] = {}
+
+    def ask(gaps: Collection[int], *, counted: bool) -> Answer[News]:
+        asked = new_rows(
+            store,
+            news_columns(store.dialect, _BEFORE_NEWS),
+            gaps,
+            limit=NEWS_BESIDE_MAX,
+            counted=counted,
+        )
+        rows = store.read_lean(
+            _LEAN_USAGES.format(marks=",".join("?" * len(wanted)), news=asked.sql),
+            (*wanted, since.mark, *asked.parameters),
+            is_frequent=asked.is_frequent and len(wanted) <= FREQUENT_MAX,
+        )
+        told = [row for row in rows if row[5] is None]
+        totals[:] = [(row[0], row[3], row[4]) for row in told if row[3] is not None]
+        generations.clear()
+        generations.update((row[0], (row[0], row[1], moment(row[2]))) for row in told)
+        return answer_in([row[5:] for row in rows if row[5] is not None], news_in)
+
+    counts = store.dialect.count_journal is not None
+    news = find_new(ask, since, counts=counts, most=NEWS_BESIDE_MAX)
+    return Usages(totals, list(generations.values()), news)

@@ -248,6 +248,19 @@ moorage_journal = Table(
 )
 """Every change, in the transaction that made it; ``providers`` lists the row ids it touched."""
 
+moorage_journal_counts = Table(
+    "moorage_journal_counts",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("written", BigInteger, nullable=False),
+    **_MARIADB,
+)
+"""How many rows of the journal were ever written, in parts whose sum counts.
+
+Kept where the dialect says so, in each change's transaction. A part belongs to some connections of
+one server, so that writers seldom wait for each other.
+"""
+
 moorage_leases = Table(
     "moorage_leases",
     metadata,
@@ -356,6 +369,7 @@ moorage_credits = Table(
 MOORAGE_TABLES: Final = (
     moorage_usages,
     moorage_journal,
+    moorage_journal_counts,
     moorage_leases,
     moorage_leaders,
     moorage_undo,

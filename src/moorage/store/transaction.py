@@ -77,6 +77,8 @@ class Transaction:
     """What process-wide memories may remember once this transaction has committed."""
     begun: bool = False
     waiting: list[Order] = field(default_factory=list)
+    journaled: int = 0
+    """Rows of the journal that it writes."""
 
     def load(self, what: Loading, parameters: Any = None) -> Rows:
         """The rows of one SELECT, or of a write that returns some."""
@@ -118,6 +120,10 @@ class Transaction:
         """
         if not (self.waiting or (commit and self.begun)):
             return []
+        if commit and self.journaled and self.dialect.count_journal is not None:
+            # Nothing that others hold is waited for after it, so that no deadlock can come of it.
+            order = Order(self.dialect.count_journal, {"rows": self.journaled})
+            self.waiting.append(order)
         orders, self.waiting = self.waiting, []
         begin = not self.begun
         self.begun = True

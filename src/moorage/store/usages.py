@@ -1,13 +1,23 @@
 """Sums of allocations over the consumers of a project, and the journal rows that change them."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row
 
-from moorage.store.journal import RECOUNT_KIND, load_mark, read_new_rows, select_new_rows
+from moorage.store.following import (
+    COUNT_AS_ID,
+    Columns,
+    Found,
+    Since,
+    load_new_rows,
+    load_since,
+    read_new_rows,
+    select_new_rows,
+)
+from moorage.store.journal import RECOUNT_KIND
 from moorage.store.sql import query
 from moorage.store.store import Store
 
@@ -53,8 +63,10 @@ _SUMS = query(
     WHERE pr.external_id = :project
     """
 )
-_CHANGE: Final = "j.id, j.kind, j.before, j.after"
-_CHANGES = select_new_rows(_CHANGE)
+_CHANGE: Final = Columns(
+    "j.id, j.kind, j.before, j.after", f"CAST({COUNT_AS_ID} AS SIGNED), '-', NULL, NULL"
+)
+_CHANGES = select_new_rows(_CHANGE.read)
 _ALLOCATION_KIND = "allocation."
 _RESETTING_KINDS = ("class.rename", RECOUNT_KIND)
 
@@ -109,47 +121,39 @@ class UsageChange:
 class UsagePicture:
     """A project's sums and the journal, of one moment.
 
-    ``changes`` are those past the mark that was asked for; ``mark`` and ``gaps`` say up to where
-    the journal was written.
+    ``changes`` are those that were asked for; ``since`` says up to where the journal was written.
     """
 
     rows: list[UsageRow]
-    changes: list[UsageChange]
-    mark: int
-    gaps: set[int]
+    changes: Found[UsageChange]
+    since: Since
 
 
-def read_usage_changes(
-    store: Store, *, mark: int, gaps: Collection[int], most: int
-) -> list[UsageChange]:
-    """At most ``most`` rows past a mark, or with one of the given lower numbers."""
-    return list(_changes(read_new_rows(store, _CHANGE, mark=mark, gaps=gaps, most=most)))
+def read_usage_changes(store: Store, since: Since, *, most: int) -> Found[UsageChange]:
+    """What is new in the journal, at most ``most`` rows of it past the mark."""
+    return read_new_rows(store, _CHANGE, _change, since=since, most=most)
 
 
-def read_usage_picture(
-    store: Store, *, project_id: str, mark: int, gaps: Collection[int], most: int
-) -> UsagePicture:
-    """A project's sums, with at most ``most`` journal rows past a mark or in its gaps."""
+def read_usage_picture(store: Store, since: Since, *, project_id: str, most: int) -> UsagePicture:
+    """A project's sums, with what is new in the journal, at most ``most`` rows past the mark."""
 
     def load(connection: Connection) -> UsagePicture:
-        found_mark, found_gaps = load_mark(connection)
-        asked = {"mark": mark, "gaps": list(gaps), "most": most}
+        dialect = store.dialect
+        sums = connection.execute(_SUMS, {"project": project_id})
         return UsagePicture(
-            rows=[_usage(row) for row in connection.execute(_SUMS, {"project": project_id})],
-            changes=list(_changes(connection.execute(_CHANGES, asked))),
-            mark=found_mark,
-            gaps=found_gaps,
+            rows=[_usage(row) for row in sums],
+            changes=load_new_rows(connection, dialect, _CHANGES, _change, since=since, most=most),
+            since=load_since(connection, dialect),
         )
 
     return store.read_picture(load)
 
 
-def _changes(rows: Iterable[Sequence[Any]]) -> Iterator[UsageChange]:
-    for number, kind, before, after in rows:
-        if kind.startswith(_ALLOCATION_KIND):
-            yield UsageChange(number, before and _decode(before), after and _decode(after))
-        else:
-            yield UsageChange(number, resets=kind in _RESETTING_KINDS)
+def _change(row: Sequence[Any]) -> UsageChange:
+    number, kind, before, after = row
+    if kind.startswith(_ALLOCATION_KIND):
+        return UsageChange(number, before and _decode(before), after and _decode(after))
+    return UsageChange(number, resets=kind in _RESETTING_KINDS)
 
 
 def _usage(row: Row[Any]) -> UsageRow:

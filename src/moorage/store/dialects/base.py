@@ -174,6 +174,10 @@ class Dialect(Protocol):
     keep_rows: str
     """Clause that keeps found rows from being changed or deleted; others may keep them too."""
 
+    count_journal: Command | None
+    """Adds ``:rows`` to what was ever written to the journal, where that has to be counted: row
+    numbers are left out all the time there. It is the last of its transaction."""
+
     begin_picture: tuple[str, ...]
     """Statements that open a reading transaction in which every SELECT sees the same moment."""
 
@@ -211,6 +215,9 @@ class Dialect(Protocol):
 
         ``returning``: columns of the new rows that it gives back, in no order.
         """
+
+    def part_of_union(self, select: str) -> str:
+        """A SELECT with an order and a limit of its own, as it stands before ``UNION ALL``."""
 
     def joined_ids(self, column: str) -> str:
         """An aggregate: the row ids of a group as text, with commas between them."""

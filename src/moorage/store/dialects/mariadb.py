@@ -61,6 +61,12 @@ _INCOMPARABLE: Final = 1267
 """Illegal mix of collations: such a value is compared to a column, or (our fault) two columns."""
 
 
+_COUNT_JOURNAL: Final = Command(
+    # Of all that commit at the same moment, some on one server have to take turns.
+    """INSERT INTO moorage_journal_counts (slot, written)
+       VALUES (CRC32(CONCAT(@@hostname, @@port)) % 60000 * 32 + CONNECTION_ID() % 32, :rows)
+       ON DUPLICATE KEY UPDATE written = written + :rows"""
+)
 MIGRATION_LOCK: Final = "moorage_migration"
 MIGRATION_WAIT_S: Final = 300
 
@@ -72,6 +78,8 @@ class MariaDB:
     has_server = True
     lock_rows = "FOR UPDATE"
     keep_rows = "LOCK IN SHARE MODE"
+    # Galera's nodes, and pairs that replicate each other, leave each other's numbers out.
+    count_journal: Command | None = _COUNT_JOURNAL
     begin_picture: tuple[str, ...] = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
@@ -133,6 +141,9 @@ class MariaDB:
             rows=True,
             end=returning_clause(returning),
         )
+
+    def part_of_union(self, select: str) -> str:
+        return f"({select})"
 
     def joined_ids(self, column: str) -> str:
         return f"GROUP_CONCAT({column})"

@@ -49,6 +49,7 @@ class PostgreSQL:
     has_server = True
     lock_rows = "FOR NO KEY UPDATE"
     keep_rows = "FOR SHARE"
+    count_journal: Command | None = None
     begin_picture: tuple[str, ...] = (
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         # A picture may be of whole tables.
@@ -121,6 +122,9 @@ class PostgreSQL:
             f"{returning_clause(returning)}",
             rows=True,
         )
+
+    def part_of_union(self, select: str) -> str:
+        return f"({select})"
 
     def joined_ids(self, column: str) -> str:
         return f"string_agg(CAST({column} AS text), ',')"

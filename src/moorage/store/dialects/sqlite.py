@@ -32,6 +32,7 @@ class SQLite:
     has_server = False
     lock_rows = ""
     keep_rows = ""
+    count_journal: Command | None = None
     begin_picture: tuple[str, ...] = ("BEGIN",)
 
     def writer_options(self) -> Mapping[str, Any]:
@@ -88,6 +89,9 @@ class SQLite:
         return Command(
             f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}){end}", rows=True, end=end
         )
+
+    def part_of_union(self, select: str) -> str:
+        return f"SELECT * FROM ({select})"
 
     def joined_ids(self, column: str) -> str:
         return f"group_concat({column})"
