@@ -142,8 +142,8 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
     if not wanted:
         return LoadedConsumers({}, set(), set(), set(), set())
     named = {"uuids": wanted}
-    # In this order: whoever is in a move that begins or ends in between is then either found in
-    # it, or refused by the generation that was loaded, or by having come to exist.
+    # In this order. Of a move that begins or ends in between, the consumers are then seen as they
+    # were before it: who writes one finds out by its generation, or by its having come to exist.
     rows, in_moves = tx.load_each((CONSUMERS, named), (_IN_MOVES, named))
     return LoadedConsumers(
         by_uuid=consumers_from(rows, wanted),
