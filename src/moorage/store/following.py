@@ -34,12 +34,6 @@ _AND_COUNT: Final = " UNION ALL SELECT {counted} FROM moorage_journal_counts c"
 COUNT_AS_ID: Final = "-1 - COALESCE(SUM(c.written), 0)"
 """In the place of a row's number: below zero, as that never is."""
 
-_COUNT: Final = (
-    " UNION ALL SELECT {columns} FROM ("
-    "SELECT CAST(-1 - COALESCE(SUM(c.written), 0) AS SIGNED) AS id, '-' AS kind,"
-    " '-' AS request_id, '[]' AS providers, NULL AS `before`, NULL AS `after`"
-    " FROM moorage_journal_counts c) j"
-)
 _COUNT: Final = "SELECT COALESCE(SUM(c.written), 0) FROM moorage_journal_counts c"
 _LATEST = query(
     """SELECT j.id, j.at FROM moorage_journal j
