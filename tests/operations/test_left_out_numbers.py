@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy
 
 from moorage.coherence.keeper import Keeper
+from moorage.coherence.watermark import Watermark
 from moorage.domain.ids import ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.operations.create_resource_class import create_resource_class
 from moorage.operations.services import Services
-from moorage.store.following import GAP_AGE_S_MAX
+from moorage.store.following import GAP_AGE_S_MAX, Since
 from moorage.store.journal import Entry, write_journal
 from moorage.store.sql import Write
 from tests.candidates.test_changes import check_same
@@ -214,6 +215,22 @@ def test_every_row_is_counted_in_its_own_transaction(
         ).one()
     )
     assert counted == rows > 5
+
+
+def test_rows_that_were_found_without_a_count_are_in_it_afterwards() -> None:
+    watermark = Watermark(Since(5, (), 7), now_s=0.0)
+    assert watermark.ahead({6, 8}, written=None).written == 9
+    watermark.note({6, 8}, written=None, now_s=0.0)
+    assert (*watermark.since.gaps, watermark.since.written) == (7, 9)
+    ahead = watermark.ahead({7, 10}, written=None)
+    assert (ahead.mark, ahead.written) == (10, 11)
+    assert (list(ahead.gaps), list(reversed(ahead.gaps)), len(ahead.gaps)) == ([9], [9], 1)
+    watermark.note({7, 10}, written=None, now_s=1.0)
+    assert watermark.since.written == 11
+    watermark.note((), written=20, now_s=GAP_AGE_S_MAX + 0.5)
+    assert (list(watermark.since.gaps), watermark.since.written) == ([9], 20)
+    watermark.note((), written=None, now_s=GAP_AGE_S_MAX + 1.0)
+    assert not watermark.since.gaps
 
 
 def test_gaps_are_forgotten_in_time(
