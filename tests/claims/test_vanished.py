@@ -6,7 +6,7 @@ from moorage.candidates.gang import Gang
 from moorage.candidates.request import CandidatesRequest, RequestGroup
 from moorage.domain.ids import ConsumerUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
-from moorage.domain.refusals import NothingFits
+from moorage.domain.refusals import ConsumerHolds, NothingFits
 from moorage.operations.make_claims import Claimant, ClaimOrder, make_claims
 from moorage.operations.services import Services
 from tests.moves.fleet import erase
@@ -15,8 +15,8 @@ from tests.support.books import add_host, new_uuid, origin
 VCPU = CandidatesRequest((RequestGroup("", (("VCPU", 1),)),))
 
 
-def claim(services: Services) -> set[ProviderUuid]:
-    consumer = ConsumerUuid(new_uuid())
+def claim(services: Services, consumer: str | None = None) -> set[ProviderUuid]:
+    consumer = ConsumerUuid(consumer or new_uuid())
     claimant = Claimant(consumer, "project", "user", "INSTANCE")
     order = ClaimOrder((claimant,), Gang((VCPU,)), 0, None, digest=new_uuid())
     (made,) = make_claims(services, order, origin()).claims
@@ -39,3 +39,16 @@ def test_where_all_hosts_vanished_without_a_word_nothing_fits(services: Services
     with pytest.raises(NothingFits) as refused:
         claim(services)
     assert refused.value.explanation.roots == 0
+
+
+def test_a_consumer_whose_hosts_have_all_vanished_is_told_to_hold_something(
+    services: Services,
+) -> None:
+    gone, consumer = add_host(services, {"VCPU": Inventory(8)}), new_uuid()
+    assert claim(services, consumer) == {gone}
+    add_host(services, {"VCPU": Inventory(8)})
+    erase(services, gone)
+    # No reader shows it, so that it looks as if it had been freed in this moment.
+    with pytest.raises(ConsumerHolds) as refused:
+        claim(services, consumer)
+    assert refused.value.consumer == consumer

@@ -93,11 +93,11 @@ def make_claims(services: Services, order: ClaimOrder, origin: Origin) -> Claims
         request = _offer(order, origin, snapshot, found, random)
         try:
             accepted = services.claims.submit(request)
-        except ConsumerGenerationConflict:
+        except ConsumerGenerationConflict as conflict:
             standing = find_repeated(services, order)
             if standing is not None:
                 return ClaimsMade(standing, repeated=True)
-            # Whatever the consumer held has gone in the meantime.
+            race.find_hidden(conflict)
         except NO_ROOM as refusal:
             race.lose(refusal)
         else:

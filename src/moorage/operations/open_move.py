@@ -91,10 +91,12 @@ def open_move(services: Services, ordering: MoveOrdering, origin: Origin) -> Mov
             services.claims.submit(offer)
         except NO_ROOM as refusal:
             race.lose(refusal)
-        except ConsumerGenerationConflict:
+        except ConsumerGenerationConflict as conflict:
             known = find_known(services, ordering)
             if known is None and ordering.consumer_generation is not None:
                 raise
+            if known is None:
+                race.find_hidden(conflict)
         except (NothingFits, NothingToMove, ConsumerHolds, ConsumerInMove, MoveExists):
             # Perhaps because the same order has just been served.
             known = find_known(services, ordering)

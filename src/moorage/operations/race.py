@@ -9,6 +9,8 @@ from moorage.coherence.keeper import Keeper
 from moorage.domain.ids import ProviderUuid
 from moorage.domain.refusals import (
     CapacityExceeded,
+    ConsumerGenerationConflict,
+    ConsumerHolds,
     InventoryMissing,
     StoreUnavailable,
     UnitsViolated,
@@ -46,6 +48,7 @@ class Race:
     _seen: Snapshot | None = None
     _read_anew: Snapshot | None = None
     _refusal: NoRoom | None = None
+    _hidden: tuple[str, int | None] | None = None
 
     def look(self) -> Snapshot:
         """The snapshot for the next round.
@@ -66,6 +69,19 @@ class Race:
         """Note that all the places of a round were refused, the last one so."""
         self._refusal = refusal
         self.ways_max = min(2 * self.ways_max, WAYS_MAX)
+
+    def find_hidden(self, conflict: ConsumerGenerationConflict) -> None:
+        """Note that a round was refused since a consumer holds something which no reader shows.
+
+        That has gone in the meantime, or it is on providers that are gone.
+
+        Raises:
+            ConsumerHolds: the round before was refused for the same.
+        """
+        found = conflict.consumer, conflict.expected
+        if conflict.expected is not None and found == self._hidden:
+            raise ConsumerHolds(conflict.consumer, conflict.expected)
+        self._hidden = found
 
     def check_time(self) -> None:
         """See whether there is time for another round.
