@@ -6,7 +6,7 @@ trait that no later step can serve. What still leads nowhere is remembered by wh
 that equal groups over equal providers are not tried in every order.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final
 
 from moorage.candidates.layout import Layout
@@ -95,7 +95,8 @@ class ChoiceSearch:
         """The choices, and None for each step that is taken between them."""
         if not all(matching.complete() for matching, _ in self._matchings):
             return
-        order, last = self._order, len(self._order) - 1
+        order = self._order
+        ending, endings = self._last_step()
         untried = [0] * len(order)
         fruitful = [False] * (len(order) + 1)
         failed: list[set[int]] = [set() for _ in order]
@@ -111,8 +112,8 @@ class ChoiceSearch:
                     fruitful[depth] |= fruitful[depth + 1]
                     self._close(depth, failed, fruitful=fruitful[depth + 1])
                 continue
-            if depth == last:
-                for choice in self._endings(slot, untried[depth]):
+            if depth == ending:
+                for choice in endings(slot, untried[depth]):
                     fruitful[depth] = True
                     yield choice
                 untried[depth] = 0
@@ -142,6 +143,30 @@ class ChoiceSearch:
                 chosen[slot] = -1
                 if self._layout.together:
                     self._missing.pop()
+
+    def _last_step(self) -> tuple[int, Callable[[int, int], Iterator[tuple[int, ...]]]]:
+        """The depth from which choices are completed at once, and how."""
+        layout, last = self._layout, len(self._order) - 1
+        is_plain = layout.nested and not (layout.rooms or layout.subtrees or layout.together)
+        if last > 0 and is_plain:
+            return last - 1, self._endings_of_two
+        return last, self._endings
+
+    def _endings_of_two(self, slot: int, providers: int) -> Iterator[tuple[int, ...]]:
+        """The choices that the last two slots complete, of which this is the first.
+
+        For layouts where slots get into each other's way only by being isolated.
+        """
+        chosen, last_slot = self._chosen, self._order[-1]
+        suffixed = self._layout.suffixed
+        options = self._open(len(self._order) - 1)
+        both_isolated = self._layout.isolate and suffixed[slot] and suffixed[last_slot]
+        for provider in bits_of(providers):
+            chosen[slot] = provider
+            for ending in bits_of(options & ~(1 << provider) if both_isolated else options):
+                chosen[last_slot] = ending
+                yield tuple(chosen)
+        chosen[slot] = chosen[last_slot] = -1
 
     def _open(self, depth: int) -> int:
         """The providers to try for the slot at a depth: those with room for it."""
@@ -322,12 +347,15 @@ class ChoiceSearch:
 def search_order(layout: Layout) -> list[int]:
     """The slots with the fewest options, then with the largest portions first.
 
-    Wrong choices show early, and what is hardest to place finds the most room.
+    Wrong choices show early, and what is hardest to place finds the most room. Slots with the same
+    options stand together: the last few slots, which change with every choice, then have many
+    choices among them, where slots apart would each be left the one provider.
     """
 
-    def hardness(slot: int) -> tuple[int, int, int]:
+    def hardness(slot: int) -> tuple[int, int, int, int]:
+        options = layout.options[slot]
         largest = max((amount for _, amount in layout.needs[slot]), default=0)
-        return layout.options[slot].bit_count(), -largest, slot
+        return options.bit_count(), -largest, options, slot
 
     return sorted(range(len(layout.options)), key=hardness)
 

@@ -49,6 +49,7 @@ class Assembly:
             for suffix in self._suffixes
         ]
         self._is_granular = all(len(slots) == 1 for slots in self._serving)
+        self._never_meet = plan.isolate and all(slot.suffix for slot in plan.slots)
         self._alone = [(place,) for place, _ in enumerate(plan.slots)]
         self._seen: set[tuple[int, ...]] = set()
         self._is_sharing: Mask | None = None
@@ -108,11 +109,16 @@ class Assembly:
         """
         if not choices:
             return
-        chosen = np.fromiter(chain.from_iterable(choices), dtype=np.int32)
-        chosen = chosen.reshape(len(choices), -1)
+        shape = len(choices), len(self._apart)
+        numbers = chain.from_iterable(choices)
+        chosen = np.fromiter(numbers, dtype=np.int32, count=shape[0] * shape[1]).reshape(shape)
         places = (table.ends[which] - len(choices))[:, None] + np.arange(len(choices))
         table.rows[places] = local[:, chosen]
-        table.forms[places] = [self._form_of(choice) for choice in choices]
+        table.forms[places] = (
+            self._number_of(self._apart)
+            if self._never_meet
+            else [self._form_of(choice) for choice in choices]
+        )
 
     def _unseen(self, table: Table) -> Table:
         """The candidates that are no repetition.
@@ -154,6 +160,10 @@ class Assembly:
             # Each slot with the first one that has the same provider.
             firsts: dict[int, int] = {}
             pattern = tuple([firsts.setdefault(p, slot) for slot, p in enumerate(choice)])
+        return self._number_of(pattern)
+
+    def _number_of(self, pattern: tuple[int, ...]) -> int:
+        """The number of the form of a pattern, see ``_make_form``."""
         number = self._numbers.get(pattern)
         if number is None:
             number = self._numbers[pattern] = len(self._forms)
