@@ -84,6 +84,7 @@ def main(
             # A scene that fails late does not take with it what was measured before.
             if run.results:
                 report.show(console, report.make_table(run.title, run.results))
+                report.show_unreached(console, run.results)
         misses += [
             f"{kind.value}: {miss}"
             for workload, figures in run.results
