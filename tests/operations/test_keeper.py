@@ -15,7 +15,7 @@ from sqlalchemy import text
 from moorage.candidates.request import CandidatesRequest, RequestGroup
 from moorage.candidates.snapshot import Snapshot
 from moorage.coherence import keeper as keeper_module
-from moorage.coherence.keeper import Keeper
+from moorage.coherence.keeper import Keeper, with_told
 from moorage.domain.ids import ConsumerUuid, ProviderUuid
 from moorage.domain.inventory import Inventory
 from moorage.domain.provider import ProviderFilter
@@ -29,6 +29,7 @@ from moorage.operations.delete_trait import delete_trait
 from moorage.operations.ensure_trait import ensure_trait
 from moorage.operations.find_candidates import find_candidates
 from moorage.operations.list_providers import list_providers
+from moorage.operations.release import release
 from moorage.operations.rename_resource_class import rename_resource_class
 from moorage.operations.reshape import reshape
 from moorage.operations.services import Services
@@ -40,13 +41,14 @@ from moorage.store import following, migrate
 from moorage.store.following import GAP_AGE_S_MAX, Since
 from moorage.store.journal import Entry, read_news, write_journal
 from moorage.store.pictures import read_picture
-from moorage.store.sql import Write
+from moorage.store.sql import Write, query
 from moorage.store.transaction import Transaction
 from tests.candidates.test_changes import check_same
 from tests.support.books import (
     add_host,
     claim_for,
     count_statements,
+    forget_totals,
     hold,
     now,
     open_services,
@@ -225,15 +227,82 @@ def test_a_read_after_nothing_has_changed_asks_one_question(services: Services) 
     assert services.keeper.current() is snapshot
 
 
-def test_a_read_after_a_claim_asks_two_questions(services: Services) -> None:
+def test_a_read_after_claims_asks_one_question(services: Services) -> None:
+    hosts = [add_host(services, STOCK) for _ in range(2)]
+    before = services.keeper.current()
+    for host in (*hosts, hosts[1]):
+        hold(services, claim_for(new_uuid(), {host: {"VCPU": 1, "MEMORY_MB": 64}}))
+    assert count_statements(services, services.keeper.current) == 1
+    snapshot = services.keeper.current()
+    assert use_of(snapshot, hosts) == [1, 2]
+    assert use_of(before, hosts) == [0, 0]
+    check_same(snapshot, Keeper(services.store).current())
+
+
+def test_a_read_after_claims_of_an_older_version_asks_two_questions(services: Services) -> None:
     hosts = [add_host(services, STOCK) for _ in range(2)]
     services.keeper.current()
     for host in hosts:
         hold(services, claim_for(ConsumerUuid(new_uuid()), {host: {"VCPU": 1}}))
+    forget_totals(services)
+    # One of a newer version among them.
+    hold(services, claim_for(ConsumerUuid(new_uuid()), {hosts[0]: {"VCPU": 1}}))
     assert count_statements(services, services.keeper.current) == 2
+    assert use_of(services.keeper.current(), hosts) == [2, 1]
+
+
+def test_of_two_totals_that_of_the_higher_generation_counts(services: Services) -> None:
+    host = add_host(services, STOCK)
+    services.keeper.current()
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 2}}))
+    # As two nodes of a cluster may number their rows.
+    first, second = services.store.read(
+        query("SELECT j.id, j.totals FROM moorage_journal j WHERE j.totals IS NOT NULL")
+    )
+    assert first.totals != second.totals
+    swap = Write("UPDATE moorage_journal SET totals = :totals WHERE id = :id")
+    services.store.run(lambda tx: tx.write(swap, {"id": first.id, "totals": second.totals}))
+    services.store.run(lambda tx: tx.write(swap, {"id": second.id, "totals": first.totals}))
+    assert count_statements(services, services.keeper.current) == 1
+    assert use_of(services.keeper.current(), [host]) == [3]
+
+
+def test_totals_that_the_snapshot_is_ahead_of_are_left_alone(services: Services) -> None:
+    host = add_host(services, STOCK)
+    services.keeper.current()
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 2}}))
+    news = read_news(services.store, Since(mark_of(services), ())).rows
     snapshot = services.keeper.current()
-    used = [snapshot.resources_of(snapshot.positions.get(host) or 0)["VCPU"][1] for host in hosts]
-    assert used == [1, 1]
+    (earliest,) = min(news, key=lambda item: item.id).totals or ()
+    assert earliest.generation < snapshot.generation_of(snapshot.positions.get(host) or 0)
+    assert use_of(with_told(snapshot, [earliest]), [host]) == [3]
+
+
+def test_a_provider_whose_generation_was_never_set_is_followed(services: Services) -> None:
+    host = add_host(services, STOCK)
+    unset = Write("UPDATE resource_providers SET generation = NULL WHERE uuid = :uuid")
+    services.store.run(lambda tx: tx.write(unset, {"uuid": host}))
+    services.keeper.read_anew(services.keeper.current())
+    for used in (1, 2, 3):
+        hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))
+        assert use_of(services.keeper.current(), [host]) == [used]
+    check_same(services.keeper.current(), Keeper(services.store).current())
+
+
+def test_a_change_that_raises_no_generation_is_read_from_the_totals(services: Services) -> None:
+    host = add_host(services, STOCK)
+    services.keeper.current()
+    consumers = [new_uuid() for _ in range(2)]
+    for consumer in consumers:
+        hold(services, claim_for(consumer, {host: {"VCPU": 1}}))
+    release(services, consumer=consumers[0], origin=origin())
+    assert use_of(services.keeper.current(), [host]) == [1]
+    hold(services, claim_for(new_uuid(), {host: {"VCPU": 2}}))
+    release(services, consumer=consumers[1], origin=origin())
+    assert use_of(services.keeper.current(), [host]) == [2]
+    check_same(services.keeper.current(), Keeper(services.store).current())
 
 
 def use_of(snapshot: Snapshot, hosts: Sequence[str]) -> list[int]:
@@ -265,6 +334,7 @@ def test_what_is_claimed_between_both_questions_is_seen_as_far_as_it_bears_on_wh
     hosts = [add_host(services, STOCK) for _ in range(4)]
     services.keeper.current()
     hold(services, claim_for(new_uuid(), {hosts[0]: {"VCPU": 1}}))
+    forget_totals(services)
     asked = 0
     read_usages = keeper_module.read_usages
 
@@ -287,8 +357,9 @@ def test_what_is_claimed_between_both_questions_is_seen_as_far_as_it_bears_on_wh
     assert use_of(services.keeper.current(), hosts) == everything
 
 
+@pytest.mark.parametrize("is_told", [True, False])
 def test_a_read_after_a_claim_behind_a_missing_number_asks_one_question_more(
-    services: Services,
+    services: Services, is_told: bool
 ) -> None:
     host = add_host(services, STOCK)
     services.keeper.current()
@@ -297,8 +368,11 @@ def test_a_read_after_a_claim_behind_a_missing_number_asks_one_question_more(
     news = read_news(services.store, Since(mark_of(services), ())).rows
     lowest = min(item.id for item in news)
     services.store.run(lambda tx: tx.write(forget, {"id": lowest}))
-    # Where rows are counted, the missing one is asked for.
-    questions = 3 if services.store.dialect.count_journal is None else 4
+    questions = 2
+    if not is_told:
+        forget_totals(services)
+        # Where rows are counted, the missing one is asked for.
+        questions = 3 if services.store.dialect.count_journal is None else 4
     assert count_statements(services, services.keeper.current) == questions
     snapshot = services.keeper.current()
     assert snapshot.resources_of(snapshot.positions.get(host) or 0)["VCPU"][1] == 2

@@ -25,6 +25,7 @@ from moorage.operations.set_provider_traits import set_provider_traits
 from moorage.operations.show_provider import show_provider
 from moorage.store import migrate
 from moorage.store.dialects import Rows
+from moorage.store.sql import Write
 from moorage.store.store import Store
 from moorage.store.transaction import Transaction, session_of
 from tests.support.ids import new_uuid
@@ -95,6 +96,11 @@ def claim_for(
     return ConsumerClaim(
         ConsumerUuid(consumer), given, "project", "user", checks, generation, "INSTANCE"
     )
+
+
+def forget_totals(services: Services) -> None:
+    """Leave the journal as older versions write it: claims do not say what totals became."""
+    services.store.run(lambda tx: tx.write(Write("UPDATE moorage_journal SET totals = NULL")))
 
 
 def hold(services: Services, *claims: ConsumerClaim) -> None:

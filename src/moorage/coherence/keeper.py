@@ -28,6 +28,7 @@ from moorage.store.journal import (
     NEWS_MAX,
     RECOUNT_KIND,
     News,
+    Totals,
     read_move_news,
     read_news,
 )
@@ -109,7 +110,12 @@ class Keeper:
         if not news.rows:
             self._seen.note((), written=news.written, now_s=time.monotonic())
             return snapshot
-        return self._follow_claims(snapshot, news) or self._follow(snapshot) or self._load()
+        return (
+            self._follow_told(snapshot, news)
+            or self._follow_claims(snapshot, news)
+            or self._follow(snapshot)
+            or self._load()
+        )
 
     def _load(self) -> Snapshot:
         """All providers, and where in the journal they are."""
@@ -123,6 +129,14 @@ class Keeper:
         since, self._moves, snapshot = read_picture(self._store, read)
         self._seen = Watermark(since, now_s=time.monotonic())
         return snapshot
+
+    def _follow_told(self, snapshot: Snapshot, found: Found[News]) -> Snapshot | None:
+        """The snapshot with the totals that the news tell; None where they do not tell all."""
+        totals = told_totals(found.rows)
+        if totals is None or not self._reaches_back(found, lambda: read_oldest(self._store)):
+            return None
+        self._note(found)
+        return with_told(snapshot, totals)
 
     def _follow_claims(self, snapshot: Snapshot, found: Found[News]) -> Snapshot | None:
         """The snapshot with what some claims have changed; None where that is not all there is.
@@ -147,8 +161,7 @@ class Keeper:
             if not others:
                 if not self._reaches_back(found, lambda: read_oldest(self._store)):
                     return None
-                self._follow_moves(news)
-                self._seen.note(numbers, written=found.written, now_s=time.monotonic())
+                self._note(found)
                 return with_usages(snapshot, told.totals, told.generations)
             touched |= others
         return None
@@ -166,10 +179,14 @@ class Keeper:
         found, followed = read_picture(self._store, read)
         if followed is None or followed.is_worn:
             return None
+        self._note(found)
+        return followed
+
+    def _note(self, found: Found[News]) -> None:
+        """Note that these news are taken in, and take in what they say of moves."""
         self._follow_moves(found.rows)
         numbers = {item.id for item in found.rows}
         self._seen.note(numbers, written=found.written, now_s=time.monotonic())
-        return followed
 
     def _follow_moves(self, news: Sequence[News]) -> None:
         """Take in which moves have begun or ended; nothing is read where none has."""
@@ -189,6 +206,43 @@ class Keeper:
         mark = self._seen.since.mark
         first = min((item.id for item in found.rows if item.id > mark), default=mark + 1)
         return found.is_whole or first == mark + 1 or oldest() <= mark + 1
+
+
+def told_totals(news: Sequence[News]) -> Collection[Totals] | None:
+    """The last totals that the news tell of each provider; None where they do not tell all.
+
+    The later ones are those of the higher generation, as only who has a provider's lock raises
+    it; the nodes of a cluster give out row numbers in another order.
+    """
+    if len(news) >= NEWS_MAX or not are_claims(news):
+        return None
+    last: dict[int, Totals] = {}
+    for item in news:
+        if item.providers and item.totals is None:
+            return None
+        for totals in item.totals or ():
+            known = last.get(totals.provider)
+            if known is None or known.generation < totals.generation:
+                last[totals.provider] = totals
+    return last.values()
+
+
+def with_told(snapshot: Snapshot, told: Iterable[Totals]) -> Snapshot:
+    """The snapshot with those of the totals that are newer than its own."""
+    newer = [
+        totals
+        for totals in told
+        if (at := snapshot.positions_by_id.get(totals.provider)) is not None
+        and snapshot.generation_of(at) < totals.generation
+    ]
+    return snapshot.with_usages(
+        [
+            UsageRow(totals.provider, class_id, used)
+            for totals in newer
+            for class_id, used in totals.used
+        ],
+        [GenerationRow(totals.provider, totals.generation, totals.at) for totals in newer],
+    )
 
 
 def bearing_on(providers: Collection[int], news: Sequence[News]) -> Sequence[News]:

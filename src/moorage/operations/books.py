@@ -4,7 +4,7 @@ All operations that change allocations (claim, release, reshape) go through here
 are taken in one order: providers by their order, then consumers, then the rest.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -36,7 +36,7 @@ from moorage.store.holdings import (
     write_usages,
 )
 from moorage.store.inventories import Stock, lock_stock
-from moorage.store.journal import Entry, write_journals
+from moorage.store.journal import Entry, Totals, write_journals
 from moorage.store.move_records import write_outcome
 from moorage.store.moves import (
     OPEN_MOVES,
@@ -321,7 +321,19 @@ def write_books(tx: Transaction, books: Books, *, at: datetime) -> None:
         },
     )
     bump_generations(tx, books.ledger.bumps, at=at)
-    write_journals(tx, _as_spelled(books.entries, parties))
+    write_journals(tx, _as_spelled(books.entries, parties), _find_totals(books.ledger, at=at))
+
+
+def _find_totals(ledger: Ledger, *, at: datetime) -> Iterator[Totals]:
+    """What becomes of the totals of the providers whose generations rise."""
+    used: dict[ProviderId, list[tuple[ResourceClassId, int]]] = {one: [] for one in ledger.bumps}
+    for (provider, class_id), amount in ledger.used.items():
+        if provider in used:
+            used[provider].append((class_id, amount))
+    for stock in ledger.providers.values():
+        if stock.id in used:
+            generation = stock.generation + ledger.bumps[stock.id]
+            yield Totals(stock.id, generation, at, tuple(used[stock.id]))
 
 
 def _as_spelled(

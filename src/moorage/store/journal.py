@@ -1,14 +1,15 @@
 """The journal: one row for each change, written in the change's own transaction."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
-from moorage.domain.ids import MoveUuid, ProviderId
+from moorage.domain.ids import MoveUuid, ProviderId, ResourceClassId
 from moorage.domain.origin import Origin
 from moorage.store.dialects import Dialect
 from moorage.store.following import (
@@ -49,6 +50,7 @@ _INSERT = Insert(
         "project_id",
         "user_id",
         "move",
+        "totals",
     ),
 )
 NEWS_BESIDE_MAX: Final = 200
@@ -61,8 +63,14 @@ NUMBERS_MAX: Final = 1_000
 """Row numbers that one statement names; drivers have limits."""
 
 # As one column: some drivers take longer over a column's description than over its values.
-_COLUMNS: Final = ("j.id", "j.kind", "j.request_id", "j.providers")
-_NEWS = select_new_rows(", ".join(_COLUMNS))
+_COLUMNS: Final = (
+    "j.id",
+    "j.kind",
+    "j.request_id",
+    "j.providers",
+    "COALESCE(j.totals, '')",
+)
+_NEWS = select_new_rows(", ".join(_COLUMNS[:-1]))
 _MOVE_NEWS = query(
     """SELECT j.kind, j.move, j.global_request_id FROM moorage_journal j
        WHERE j.id IN :numbers AND j.move IS NOT NULL ORDER BY j.id""",
@@ -70,6 +78,21 @@ _MOVE_NEWS = query(
 )
 _decode_ids = msgspec.json.Decoder(tuple[int, ...]).decode
 _encode = msgspec.json.Encoder().encode
+
+
+class Totals(NamedTuple):
+    """All running totals of a provider as a transaction leaves them, with its new generation.
+
+    ``at``: when that was (naive UTC); ``used``: pairs of class and amount.
+    """
+
+    provider: ProviderId
+    generation: int
+    at: datetime
+    used: tuple[tuple[ResourceClassId, int], ...]
+
+
+_decode_totals = msgspec.json.Decoder(tuple[Totals, ...]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +116,24 @@ def write_journal(tx: Transaction, entries: Iterable[Entry], origin: Origin) -> 
     write_journals(tx, [(entry, origin) for entry in entries])
 
 
-def write_journals(tx: Transaction, entries: Iterable[tuple[Entry, Origin]]) -> None:
-    """Record changes of several requests that share the transaction."""
-    rows = [_row(entry, origin) for entry, origin in entries]
+def write_journals(
+    tx: Transaction, entries: Iterable[tuple[Entry, Origin]], totals: Iterable[Totals] = ()
+) -> None:
+    """Record changes of several requests that share the transaction.
+
+    ``totals``: those of the providers whose generations rise with it. Readers tell by these which
+    of two totals is the later one, so that of the others nothing can be told.
+    """
+    kept = tx.dialect.as_kept
+    told = {one.provider: _encode(one._replace(at=kept(one.at))).decode() for one in totals}
+    rows = [_row(entry, origin, told) for entry, origin in entries]
     tx.insert(_INSERT, rows)
     tx.journaled += len(rows)
 
 
-def _row(entry: Entry, origin: Origin) -> dict[str, Any]:
+def _row(entry: Entry, origin: Origin, told: Mapping[ProviderId, str]) -> dict[str, Any]:
+    totals = [told[one] for one in entry.providers if one in told]
+    tells_all = bool(totals) and len(totals) == len(entry.providers)
     return {
         "at": origin.at,
         "kind": entry.kind,
@@ -113,17 +146,23 @@ def _row(entry: Entry, origin: Origin) -> dict[str, Any]:
         "project_id": origin.project_id,
         "user_id": origin.user_id,
         "move": entry.move,
+        "totals": f"[{','.join(totals)}]" if tells_all else None,
     }
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A journal row as far as the pictures of the providers care."""
+    """A journal row as far as the pictures of the providers care.
+
+    ``totals``: those of all its providers. None where it does not tell them, or was read within a
+    picture.
+    """
 
     id: int
     kind: str
     request_id: str
     providers: tuple[int, ...]
+    totals: tuple[Totals, ...] | None = None
 
 
 def news_columns(dialect: Dialect, before: str = "") -> Columns:
@@ -134,7 +173,7 @@ def news_columns(dialect: Dialect, before: str = "") -> Columns:
 @lru_cache(maxsize=8)
 def _news_columns(in_one: Callable[[Sequence[str]], str], before: str) -> Columns:
     news = f"{before}{in_one(_COLUMNS)} AS news"
-    return Columns(news, f"{before}CONCAT({COUNT_AS_ID}, ' - - []')")
+    return Columns(news, f"{before}CONCAT({COUNT_AS_ID}, ' - - [] ')")
 
 
 def read_news(store: Store, since: Since) -> Found[News]:
@@ -148,8 +187,14 @@ def read_news(store: Store, since: Since) -> Found[News]:
 
 def news_in(row: Sequence[Any]) -> News:
     """What a row says whose first column is all of ``news_columns`` as one text."""
-    number, kind, request_id, providers = row[0].split(" ")
-    return News(int(number), kind, request_id, _decode_ids(providers))
+    number, kind, request_id, providers, totals = row[0].split(" ")
+    return News(
+        int(number),
+        kind,
+        request_id,
+        _decode_ids(providers),
+        _decode_totals(totals) if totals else None,
+    )
 
 
 class MoveNews(NamedTuple):

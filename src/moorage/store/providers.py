@@ -63,7 +63,7 @@ _REROOT = Write(
     "UPDATE resource_providers SET root_provider_id = :root_id, updated_at = :at WHERE id IN :ids"
 )
 _BUMP = Write(
-    """UPDATE resource_providers SET generation = generation + :by, updated_at = :at
+    """UPDATE resource_providers SET generation = COALESCE(generation, 0) + :by, updated_at = :at
        WHERE id IN :ids"""
 )
 _DELETE = (

@@ -242,6 +242,7 @@ moorage_journal = Table(
     Column("user_id", String(255)),
     Column("cause", String(64)),
     Column("move", String(36)),
+    Column("totals", _long_text),
     Index("moorage_journal_subject_idx", "subject", "id"),
     sqlite_autoincrement=True,
     **_MARIADB,

@@ -5,6 +5,7 @@ from collections import namedtuple
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -233,6 +234,9 @@ class Dialect(Protocol):
 
     def seconds(self, moment: str) -> str:
         """An expression: a point in time as whole seconds since 1970, cut and not rounded."""
+
+    def as_kept(self, moment: datetime) -> datetime:
+        """A point in time as it is in the columns of Placement's tables."""
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         """What an error of the driver means; ``lost``: it broke the connection."""

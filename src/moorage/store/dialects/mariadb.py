@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, Final
 
 from pymysql.constants import CLIENT
@@ -156,6 +157,9 @@ class MariaDB:
 
     def seconds(self, moment: str) -> str:
         return f"TIMESTAMPDIFF(SECOND, '1970-01-01', {moment})"
+
+    def as_kept(self, moment: datetime) -> datetime:
+        return moment.replace(microsecond=0)
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         if is_integrity_error(error):

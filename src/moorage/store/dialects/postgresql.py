@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 import psycopg
@@ -137,6 +138,9 @@ class PostgreSQL:
 
     def seconds(self, moment: str) -> str:
         return f"CAST(FLOOR(EXTRACT(EPOCH FROM {moment})) AS BIGINT)"
+
+    def as_kept(self, moment: datetime) -> datetime:
+        return moment
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         if is_integrity_error(error):

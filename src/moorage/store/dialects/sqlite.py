@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -104,6 +105,9 @@ class SQLite:
 
     def seconds(self, moment: str) -> str:
         return f"CAST(strftime('%s', SUBSTR({moment}, 1, 19)) AS INTEGER)"
+
+    def as_kept(self, moment: datetime) -> datetime:
+        return moment
 
     def trouble(self, error: BaseException, *, lost: bool) -> Trouble:
         if is_integrity_error(error):
