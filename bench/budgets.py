@@ -93,6 +93,7 @@ def find_unreached(workload: str, figures: list[Figures]) -> list[str]:
 
 
 def _find_excess(workload: str, budget: Budget, ours: Figures, theirs: Figures) -> list[str]:
+    """Every bound of a budget that is not kept, in words."""
     least = (
         ("rate", ours.rate_per_s / theirs.rate_per_s, budget.rate_ratio_min),
         ("server CPU", theirs.server_cpu_ms / ours.server_cpu_ms, budget.cpu_ratio_min),

@@ -348,8 +348,8 @@ def search_order(layout: Layout) -> list[int]:
     """The slots with the fewest options, then with the largest portions first.
 
     Wrong choices show early, and what is hardest to place finds the most room. Slots with the same
-    options stand together: the last few slots, which change with every choice, then have many
-    choices among them, where slots apart would each be left the one provider.
+    options stand together: the last few, of which each choice is another order, then have several
+    orders among them. Had each of them rivals of its own before it, it would be left one provider.
     """
 
     def hardness(slot: int) -> tuple[int, int, int, int]:
