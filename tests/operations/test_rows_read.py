@@ -12,7 +12,11 @@ from moorage.operations.list_provider_allocations import list_provider_allocatio
 from moorage.operations.services import Services
 from moorage.store.following import Since
 from moorage.store.journal import Entry, read_news, write_journal
+from moorage.store.moves import OPEN_MOVES
 from moorage.store.pictures import read_usages
+from moorage.store.sql import Insert, Load
+from moorage.store.tables import moorage_moves
+from moorage.store.transaction import Transaction
 from moorage.store.usages import read_usage_changes
 from tests.support.books import add_host, claim_for, hold, open_transaction, origin
 from tests.support.databases import DatabaseKind
@@ -109,6 +113,67 @@ def test_what_a_provider_holds_does_not_read_all_consumers(
 
     assert len(held.rows) == CROWD // len(hosts)
     assert max(read_rows) <= FOUND_MAX
+
+
+def test_open_moves_are_found_by_their_names(
+    services: Services, database_kind: DatabaseKind
+) -> None:
+    """Before the database has counted how many there are, as in a site's first hours, too."""
+    with open_transaction(services) as tx:
+        tx.insert(_INSERT_MOVES, [_open_move(number) for number in range(CROWD)])
+    with open_transaction(services) as tx:
+        before = _count_in(tx, database_kind)
+        (move,) = tx.load(OPEN_MOVES, {"uuids": ["move-7"]})
+        assert move.consumer == "mover-7"
+        assert _count_in(tx, database_kind) - before <= FOUND_MAX
+    if database_kind is DatabaseKind.SQLITE:
+        asked = OPEN_MOVES.command(services.store.dialect).sql.replace(":uuids", "('move-7')")
+        assert not services.store.read_with(lambda connection: _count_sqlite(connection, asked))
+
+
+_INSERT_MOVES = Insert(
+    moorage_moves,
+    (
+        *("uuid", "kind", "state", "consumer", "hold", "open_consumer", "open_hold"),
+        *("credited", "generation", "created_at", "updated_at"),
+    ),
+)
+
+
+def _open_move(number: int) -> dict[str, Any]:
+    consumer, hold, at = f"mover-{number}", f"hold-{number}", origin().at
+    return {
+        "uuid": f"move-{number}",
+        "kind": "observed",
+        "state": "swapped",
+        "consumer": consumer,
+        "hold": hold,
+        "open_consumer": consumer,
+        "open_hold": hold,
+        "credited": 0,
+        "generation": 1,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+_READ_SO_FAR = {
+    DatabaseKind.POSTGRESQL: Load(
+        "SELECT pg_stat_get_xact_tuples_fetched(to_regclass('moorage_moves')) AS rows_read"
+    ),
+    DatabaseKind.MARIADB: Load(
+        """SELECT SUM(s.variable_value) AS rows_read FROM information_schema.session_status s
+           WHERE s.variable_name LIKE 'HANDLER_READ%'"""
+    ),
+}
+
+
+def _count_in(tx: Transaction, kind: DatabaseKind) -> int:
+    """How many rows the database has looked at so far, on this connection or in its transaction.
+
+    SQLite does not count.
+    """
+    return int(tx.load(_READ_SO_FAR[kind])[0].rows_read) if kind in _READ_SO_FAR else 0
 
 
 def _crowd(services: Services) -> int:

@@ -23,13 +23,14 @@ from moorage.store.store import Store
 from moorage.store.tables import moorage_credits, moorage_moves
 from moorage.store.transaction import Transaction
 
+# Asked whether it is NULL, PostgreSQL may go through all open moves by that column's index.
 OPEN_MOVES: Final = Load(
     """SELECT m.id, m.uuid, m.kind, m.state, m.consumer, m.hold, m.credited, m.generation,
               m.global_request_id, m.created_at, k.resource_provider_id, k.resource_class_id,
               k.used
        FROM moorage_moves m
        LEFT JOIN moorage_credits k ON k.move = m.uuid
-       WHERE m.uuid IN :uuids AND m.open_consumer IS NOT NULL
+       WHERE m.uuid IN :uuids AND LENGTH(m.open_consumer) > 0
        ORDER BY m.id""",
     moments=("created_at",),
 )
