@@ -32,6 +32,9 @@ class Kind:
         self.delete: Final = Write(
             f"DELETE FROM {table.name} WHERE resource_provider_id = :id AND {key} IN :gone"
         )
+        self.delete_all: Final = Write(
+            f"DELETE FROM {table.name} WHERE resource_provider_id IN :ids"
+        )
 
 
 AGGREGATES: Final = Kind(
@@ -61,3 +64,13 @@ def delete_links(tx: Transaction, kind: Kind, provider: ProviderId, gone: Collec
     """Take traits or aggregates from a locked provider."""
     if gone:
         tx.write(kind.delete, {"id": provider, "gone": list(gone)})
+
+
+def check_unlinked(tx: Transaction, kind: Kind, providers: Collection[ProviderId]) -> None:
+    """See that locked providers have none of these links.
+
+    Raises:
+        StaleView: one of them has.
+    """
+    if providers:
+        tx.write(kind.delete_all, {"ids": sorted(providers)}, rows=0)

@@ -1,6 +1,6 @@
 """Rows of resource providers."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 from moorage.domain.ids import Generation, ProviderId, ProviderUuid
 from moorage.domain.provider import Provider
 from moorage.store.dialects import Rows
-from moorage.store.sql import UNDATED, Insert, Load, LockingLoad, Write
+from moorage.store.sql import UNDATED, Insert, Load, LockingLoad, RowNumbers, RowsUpdate, Write
 from moorage.store.tables import resource_providers
 from moorage.store.transaction import Loading, Transaction
 
@@ -46,11 +46,14 @@ _SUBTREE = Load(
 )
 _CHILD = Load("SELECT p.id FROM resource_providers p WHERE p.parent_provider_id = :id LIMIT 1")
 _ALLOCATION = Load("SELECT a.id FROM allocations a WHERE a.resource_provider_id = :id LIMIT 1")
-_INSERT = Insert(
-    resource_providers,
-    ("uuid", "name", "generation", "parent_provider_id", "root_provider_id", "created_at"),
-    returning=("id", "uuid"),
-)
+_PLACE = ("parent_provider_id", "root_provider_id")
+_NEW_COLUMNS = ("uuid", "name", "generation", *_PLACE, "created_at")
+_INSERT = Insert(resource_providers, _NEW_COLUMNS, returning=("id", "uuid"))
+_INSERT_NUMBERED = Insert(resource_providers, ("id", *_NEW_COLUMNS))
+_NUMBERS = RowNumbers(resource_providers)
+NUMBERS_AHEAD: Final = 32
+"""Row ids that are asked for at a time, so that few new providers have to wait for theirs."""
+
 _ROOT_ITSELF = Write("UPDATE resource_providers SET root_provider_id = id WHERE id IN :ids")
 _UPROOT = Write("UPDATE resource_providers SET root_provider_id = NULL WHERE id = :id")
 _RENAME = Write(
@@ -65,6 +68,13 @@ _REROOT = Write(
 _BUMP = Write(
     """UPDATE resource_providers SET generation = COALESCE(generation, 0) + :by, updated_at = :at
        WHERE id IN :ids"""
+)
+_RAISE = RowsUpdate(
+    "resource_providers",
+    ("id", "was"),
+    key={"id": "id"},
+    guard={"generation": "was"},
+    assign={"generation": "d.was + 1", "updated_at": ":at"},
 )
 _DELETE = (
     Write("DELETE FROM moorage_usages WHERE resource_provider_id = :id"),
@@ -174,26 +184,51 @@ def has_allocations(tx: Transaction, provider: ProviderId) -> bool:
     return bool(tx.load(_ALLOCATION, {"id": provider}))
 
 
-def insert_providers(tx: Transaction, added: Iterable[NewProvider]) -> dict[str, ProviderId]:
+def insert_providers(tx: Transaction, added: Sequence[NewProvider]) -> dict[str, ProviderId]:
     """Add providers, each below its parent or as a root of its own; their row ids by uuid."""
-    rows = [
-        {
-            "uuid": one.uuid,
-            "name": one.name,
-            "generation": 0,
-            "parent_provider_id": None if one.parent is None else one.parent.id,
-            "root_provider_id": None if one.parent is None else one.parent.root_id,
-            "created_at": one.at,
-        }
-        for one in added
-    ]
-    if not rows:
+    if not added:
         return {}
-    ids = {row.uuid: row.id for row in tx.load(_INSERT, rows)}
-    roots = [ids[row["uuid"]] for row in rows if row["root_provider_id"] is None]
+    if numbers := _take_numbers(tx, len(added)):
+        rows = [
+            {"id": number, **_row(one, number)} for one, number in zip(added, numbers, strict=True)
+        ]
+        tx.insert(_INSERT_NUMBERED, rows)
+        return {one.uuid: number for one, number in zip(added, numbers, strict=True)}
+    ids = {row.uuid: row.id for row in tx.load(_INSERT, [_row(one, None) for one in added])}
+    roots = [ids[one.uuid] for one in added if one.parent is None]
     if roots:
         tx.write(_ROOT_ITSELF, {"ids": roots})
     return ids
+
+
+def _row(one: NewProvider, number: ProviderId | None) -> dict[str, Any]:
+    """A row for a new provider; ``number``: its id, which is its root's where it has no parent."""
+    return {
+        "uuid": one.uuid,
+        "name": one.name,
+        "generation": 0,
+        "parent_provider_id": None if one.parent is None else one.parent.id,
+        "root_provider_id": number if one.parent is None else one.parent.root_id,
+        "created_at": one.at,
+    }
+
+
+def _take_numbers(tx: Transaction, count: int) -> list[ProviderId]:
+    """Row ids that nobody else uses; none where they are not known before the rows are there."""
+    if not _NUMBERS.are_known_in(tx.dialect):
+        return []
+    ahead = tx.memory.provider_ids
+    taken: list[int] = []
+    while len(taken) < count:
+        try:
+            taken.append(ahead.pop())
+        except IndexError:
+            rows = tx.load(_NUMBERS, {"count": NUMBERS_AHEAD})
+            if any(row.id is None for row in rows):
+                return []
+            # The lowest is taken first.
+            ahead.extend(sorted((row.id for row in rows), reverse=True))
+    return [ProviderId(number) for number in taken]
 
 
 def update_provider_row(
@@ -226,6 +261,17 @@ def bump_generations(tx: Transaction, bumps: dict[ProviderId, int], *, at: datet
         by_step.setdefault(step, []).append(provider)
     for step, ids in by_step.items():
         tx.write(_BUMP, {"ids": ids, "by": step, "at": at}, rows=len(ids))
+
+
+def raise_generations(
+    tx: Transaction, known: Mapping[ProviderId, Generation], *, at: datetime
+) -> None:
+    """Take the rows of providers, in the one global order, and raise their generations by one.
+
+    Raises:
+        StaleView: one of them is not there any more, or its generation is not the one known.
+    """
+    tx.update(_RAISE, sorted(known.items()), at=at)
 
 
 def delete_provider_rows(tx: Transaction, provider: ProviderId) -> None:

@@ -48,6 +48,28 @@ class Load:
         return self._command
 
 
+class RowNumbers:
+    """Gives out ``:count`` ids of new rows of a table ahead of the rows."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._by_dialect: dict[str, Command | None] = {}
+
+    def are_known_in(self, dialect: Dialect) -> bool:
+        """Whether a database knows them ahead."""
+        return self._found(dialect) is not None
+
+    def command(self, dialect: Dialect) -> Command:
+        found = self._found(dialect)
+        assert found is not None
+        return found
+
+    def _found(self, dialect: Dialect) -> Command | None:
+        if dialect.name not in self._by_dialect:
+            self._by_dialect[dialect.name] = dialect.number_rows(self._table.name)
+        return self._by_dialect[dialect.name]
+
+
 class LockingLoad:
     """A SELECT that takes the rows it finds until the transaction ends.
 

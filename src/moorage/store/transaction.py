@@ -43,7 +43,12 @@ BACKOFF_S_MAX: Final = 0.1
 RETRY_AFTER_S: Final = 2
 """What a client is told to wait when the database cannot be used."""
 
+TRUSTED_S: Final = 5.0
+"""How long after its last use a connection is believed to work whose server has not ended it."""
+
 _SESSION: Final = "moorage_session"
+_USED_S: Final = "moorage_used_s"
+"""Where a connection of the pool has its session, and when it was last used."""
 
 
 class _DriverTrouble(Exception):
@@ -204,7 +209,7 @@ def _run_once(
     committing = False
     try:
         outcome = attempt(transaction)
-        if not transaction.begun:
+        if not (transaction.begun or _is_sound(connection, session)):
             # A connection that broke while it was idle is to be found before the COMMIT.
             transaction.send()
         committing = True
@@ -220,6 +225,7 @@ def _run_once(
     except BaseException as error:
         _abandon(connection, transaction, sound=isinstance(error, Exception))
         raise
+    connection.info[_USED_S] = time.monotonic()
     connection.close()
     for remember in transaction.learned:
         remember()
@@ -232,6 +238,15 @@ def session_of(connection: PoolProxiedConnection, dialect: Dialect) -> Session:
     if session is None:
         session = connection.info[_SESSION] = dialect.open_session(connection.driver_connection)
     return session
+
+
+def _is_sound(connection: PoolProxiedConnection, session: Session) -> bool:
+    """Whether a connection that nothing was sent on yet may be given a COMMIT with all before it.
+
+    If it broke with that under way, nobody could know whether it took.
+    """
+    used_s = connection.info.get(_USED_S)
+    return used_s is not None and time.monotonic() - used_s < TRUSTED_S and session.is_open()
 
 
 def _find_trouble(

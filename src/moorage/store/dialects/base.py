@@ -147,6 +147,12 @@ class Session(Protocol):
     def rollback(self) -> None:
         """Undo the transaction."""
 
+    def is_open(self) -> bool:
+        """Whether the server has not ended the connection, as far as is seen without asking it.
+
+        False where that cannot be seen.
+        """
+
 
 class Reader(Protocol):
     """A driver's connection in autocommit that runs one SELECT after the other."""
@@ -215,6 +221,12 @@ class Dialect(Protocol):
         """An INSERT of any number of rows; its parameters are named after the columns.
 
         ``returning``: columns of the new rows that it gives back, in no order.
+        """
+
+    def number_rows(self, table: str) -> Command | None:
+        """A SELECT of ``:count`` numbers that are given out for new rows' ``id``, and not again.
+
+        None where rows get their numbers when they are inserted, and not before.
         """
 
     def part_of_union(self, select: str) -> str:

@@ -143,6 +143,9 @@ class MariaDB:
             end=returning_clause(returning),
         )
 
+    def number_rows(self, table: str) -> None:
+        return None
+
     def part_of_union(self, select: str) -> str:
         return f"({select})"
 

@@ -68,6 +68,9 @@ class MariaDBSession:
     def rollback(self) -> None:
         self._connection.rollback()
 
+    def is_open(self) -> bool:
+        return self._channel.is_open()
+
     def _packets(self, orders: Sequence[Order], *, commit: bool) -> Iterator[_Packet]:
         commands: list[Command] = []
         statements: list[str] = []
@@ -105,6 +108,10 @@ class Cursors:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._quote = connection.escape if is_pymysql(connection) else self._quote_in_c
+
+    def is_open(self) -> bool:
+        """Whether nothing is known against it: a driver in C does not show its socket."""
+        return False
 
     def literal(self, value: Any) -> str:
         """A value as it stands in a statement."""

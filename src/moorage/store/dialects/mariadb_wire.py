@@ -9,6 +9,7 @@ that need quoting, lost connections) is left to PyMySQL.
 # ruff: noqa: SLF001 - its public face is the cursors; what is used of it is looked for first
 
 import re
+import select
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -87,6 +88,12 @@ class Wire:
         self._columns: dict[tuple[Command | str | None, int], _Columns] = {}
         self._arrived = bytearray()
         self._place = 0
+        self._answers = select.poll()
+        self._answers.register(connection._sock, select.POLLIN)
+
+    def is_open(self) -> bool:
+        """Whether the server has not ended the connection, as far as is seen without asking."""
+        return not self._answers.poll(0)
 
     def literal(self, value: Any) -> str:
         """A value as it stands in a statement."""

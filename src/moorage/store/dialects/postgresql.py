@@ -124,6 +124,13 @@ class PostgreSQL:
             rows=True,
         )
 
+    def number_rows(self, table: str) -> Command:
+        # Nothing (NULL) where somebody has taken the sequence from the column.
+        sequence = f"pg_get_serial_sequence('{table}', 'id')"
+        return Command(
+            f"SELECT nextval({sequence}) AS id FROM generate_series(1, CAST(:count AS integer))"
+        )
+
     def part_of_union(self, select: str) -> str:
         return f"({select})"
 

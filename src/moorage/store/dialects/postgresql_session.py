@@ -79,6 +79,10 @@ class PostgreSQLSession:
         if result.status not in _DONE:
             raise self._error(result)
 
+    def is_open(self) -> bool:
+        # Between transactions a server says nothing but that it ends the connection.
+        return not self._answers.poll(0)
+
     def _values(self, order: Order) -> list[bytes | None]:
         names = _word(order).names
         if order.command.rows:

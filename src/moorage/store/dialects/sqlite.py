@@ -91,6 +91,9 @@ class SQLite:
             f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}){end}", rows=True, end=end
         )
 
+    def number_rows(self, table: str) -> None:
+        return None
+
     def part_of_union(self, select: str) -> str:
         return f"SELECT * FROM ({select})"
 

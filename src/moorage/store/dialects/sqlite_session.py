@@ -30,6 +30,9 @@ class SQLiteSession:
     def rollback(self) -> None:
         self._cursor.execute("ROLLBACK")
 
+    def is_open(self) -> bool:
+        return True
+
     def _run(self, command: Command, parameters: Any, due: int | None) -> Rows:
         cursor = self._cursor
         text = _word(command)
