@@ -51,6 +51,8 @@ def put_and_release(services: Services, host: ProviderUuid) -> None:
 
 def register(services: Services) -> None:
     key = new_uuid()
+    # Row ids that are asked for ahead are enough for many, so that it matters when they run out.
+    services.store.memory.provider_ids.clear()
     create_provider(services, uuid=key, name=key, parent_uuid=None, origin=origin())
     set_inventories(
         services,
@@ -116,14 +118,18 @@ def test_a_request_for_many_consumers_sends_what_one_for_one_does(services: Serv
 def test_a_write_waits_for_the_database_as_often_as_it_decides(services: Services) -> None:
     host = add_host(services, STOCK)
     put_and_release(services, host)
-    # What the consumers hold; the providers and their inventories; the writes with the COMMIT.
-    assert count_sendings(lambda: hold(services, claim_for(new_uuid(), {host: {"VCPU": 1}}))) == 3
+    consumer = new_uuid()
+    # Of a new consumer: its providers and all that is known of both; the writes with the COMMIT.
+    assert count_sendings(lambda: hold(services, claim_for(consumer, {host: {"VCPU": 1}}))) == 2
+    # One that has something already: what it has comes first.
+    more = claim_for(consumer, {host: {"VCPU": 2}}, generation=1)
+    assert count_sendings(lambda: hold(services, more)) == 3
     assert (
         count_sendings(
             lambda: set_inventories(
                 services,
                 provider=host,
-                generation=4,
+                generation=5,
                 inventories=STOCK,
                 reserved_may_be_total=True,
                 origin=origin(),

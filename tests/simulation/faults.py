@@ -107,3 +107,6 @@ class FaultySession:
 
     def rollback(self) -> None:
         self._inner.rollback()
+
+    def is_open(self) -> bool:
+        return self._inner.is_open()

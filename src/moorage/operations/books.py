@@ -27,7 +27,9 @@ from moorage.operations.move_entries import move_entries
 from moorage.store.dialects import Rows, StaleView
 from moorage.store.holdings import (
     CONSUMERS,
+    IN_MOVES,
     LoadedConsumers,
+    consumers_found,
     consumers_from,
     load_consumers,
     load_generations,
@@ -48,7 +50,7 @@ from moorage.store.moves import (
     write_moves,
 )
 from moorage.store.names import Parties, ensure_parties, keep_classes
-from moorage.store.providers import LockedProvider, bump_generations
+from moorage.store.providers import LockedProvider, bump_generations, load_by_uuids
 from moorage.store.sql import Load
 from moorage.store.transaction import Transaction
 
@@ -156,16 +158,12 @@ def load_books(
         opens_moves: a move is ordered, so that it matters which providers share.
     """
     named = {claim.consumer for claim in claims} | set(consumers)
-    found = load_consumers(tx, named)
-    asked_of = {provider for claim in claims for provider in claim.resources}
-    swaps = may_swap(found.by_uuid, claims)
-    # Whose mover is given away leaves a hold behind, which is dropped with it.
-    left = load_kept(tx, found.ordered) if swaps else {}
-    kept_on = {uuid for uuid in left.values() if uuid is not None}
-    wanted = sorted(asked_of | found.providers | kept_on | set(providers))
-    concerns_moves = bool(found.moves or opens_moves or swaps)
-    about_moves = _about_moves(found, wanted) if concerns_moves else ()
-    locked, stock, loaded = lock_stock(tx, wanted, *about_moves)
+    further = set(providers)
+    if opens_moves or further or not names_where(tx, claims):
+        look = _look_in_turn(tx, claims, named, further, opens_moves=opens_moves)
+    else:
+        look = _look_at_once(tx, claims, named)
+    found, locked, stock = look.found, look.locked, look.stock
     used = {(item.provider_id, item.class_id): item.used for item in stock}
     ledger = Ledger(
         consumers=found.by_uuid,
@@ -174,16 +172,102 @@ def load_books(
         known_classes=_known_classes(tx, claims, stock),
         case_blind=_are_spelled_alike(named) and load_is_case_blind(tx),
     )
-    if concerns_moves:
-        _add_moves(ledger, named, *loaded)
-    if swaps:
-        _check_kept(ledger, left)
+    if look.about_moves:
+        _add_moves(ledger, named, *look.about_moves)
+    if look.swaps:
+        _check_kept(ledger, look.left)
     return Books(
         ledger=ledger,
         used_at_load=used,
         generations_at_load={uuid: held.generation for uuid, held in found.by_uuid.items()},
         provider_uuids={provider.id: uuid for uuid, provider in locked.items()},
         class_names={item.class_id: item.class_name for item in stock},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What books are made of.
+
+    ``swaps``: the claims may begin a move. ``left``: where the holds are that would be dropped by
+    that (None: on a vanished provider). ``about_moves``: what ``_about_moves`` asks for, nothing
+    where no move is concerned.
+    """
+
+    found: LoadedConsumers
+    locked: Mapping[ProviderUuid, LockedProvider]
+    stock: Sequence[Stock]
+    swaps: bool
+    left: Mapping[ProviderId, ProviderUuid | None]
+    about_moves: Sequence[Rows]
+
+
+def _look_in_turn(
+    tx: Transaction,
+    claims: Sequence[ConsumerClaim],
+    named: Collection[ConsumerUuid],
+    further: Collection[ProviderUuid],
+    *,
+    opens_moves: bool,
+) -> _Look:
+    """Look first for what the consumers hold, and then lock all providers concerned."""
+    found = load_consumers(tx, named)
+    swaps = may_swap(found.by_uuid, claims)
+    # Whose mover is given away leaves a hold behind, which is dropped with it.
+    left = load_kept(tx, found.ordered) if swaps else {}
+    kept_on = {uuid for uuid in left.values() if uuid is not None}
+    wanted = sorted(asked_of(claims) | found.providers | kept_on | set(further))
+    concerns_moves = bool(found.moves or opens_moves or swaps)
+    about_moves = _about_moves(found, wanted) if concerns_moves else ()
+    locked, stock, loaded = lock_stock(tx, wanted, *about_moves)
+    return _Look(found, locked, stock, swaps, left, loaded)
+
+
+def _look_at_once(
+    tx: Transaction, claims: Sequence[ConsumerClaim], named: Collection[ConsumerUuid]
+) -> _Look:
+    """Lock the providers that the claims name, and look behind the locks at all the rest.
+
+    Raises:
+        StaleView: that is not enough, as the consumers have something elsewhere.
+    """
+    wanted, consumers = sorted(asked_of(claims)), sorted(named)
+    swapping = wanted if any(not claim.resources for claim in claims) else ()
+    locked, stock, (rows, in_moves, sharing) = lock_stock(
+        tx, wanted, (CONSUMERS, consumers), (IN_MOVES, consumers), (SHARING, swapping)
+    )
+    found = consumers_found(rows, in_moves, consumers)
+    swaps = may_swap(found.by_uuid, claims)
+    if not found.providers <= locked.keys() or (swaps and found.ordered):
+        raise StaleView
+    about_moves: Sequence[Rows] = ()
+    if found.moves:
+        moves, others, sharing_too = load_by_uuids(
+            tx, *_about_moves(found, () if swapping else wanted)
+        )
+        about_moves = (moves, others, sharing if swapping else sharing_too)
+    elif swaps:
+        about_moves = ((), (), sharing)
+    return _Look(found, locked, stock, swaps, {}, about_moves)
+
+
+def asked_of(claims: Iterable[ConsumerClaim]) -> set[ProviderUuid]:
+    """The providers that claims name."""
+    return {provider for claim in claims for provider in claim.resources}
+
+
+def names_where(tx: Transaction, claims: Sequence[ConsumerClaim]) -> bool:
+    """Whether these claims most likely name all providers that they concern.
+
+    New consumers have nothing yet, and whoever gives all away in the same request has it where the
+    one that takes it gets it. What turns out to be otherwise begins anew, in the order that is
+    right for all.
+    """
+    taking = [claim for claim in claims if claim.resources]
+    return (
+        tx.first_try
+        and bool(taking)
+        and all(claim.checks_generation and claim.generation is None for claim in taking)
     )
 
 

@@ -48,7 +48,7 @@ CONSUMERS: Final = Load(
        LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
        WHERE c.uuid IN :uuids"""
 )
-_IN_MOVES = Load(
+IN_MOVES: Final = Load(
     """SELECT m.uuid, m.kind, m.consumer, m.hold
        FROM moorage_moves m WHERE m.open_consumer IN :uuids
        UNION ALL
@@ -144,7 +144,12 @@ def load_consumers(tx: Transaction, uuids: Iterable[ConsumerUuid]) -> LoadedCons
     named = {"uuids": wanted}
     # In this order. Of a move that begins or ends in between, the consumers are then seen as they
     # were before it: who writes one finds out by its generation, or by its having come to exist.
-    rows, in_moves = tx.load_each((CONSUMERS, named), (_IN_MOVES, named))
+    rows, in_moves = tx.load_each((CONSUMERS, named), (IN_MOVES, named))
+    return consumers_found(rows, in_moves, wanted)
+
+
+def consumers_found(rows: Rows, in_moves: Rows, wanted: Sequence[ConsumerUuid]) -> LoadedConsumers:
+    """What ``CONSUMERS`` and ``IN_MOVES`` have found of those that were asked for."""
     return LoadedConsumers(
         by_uuid=consumers_from(rows, wanted),
         providers={row.provider for row in rows if row.provider is not None},

@@ -148,11 +148,15 @@ def lock_providers_with(
         hanging: SELECTs by ``:uuids``, each with some uuids; what one finds of these providers
             stays as it is for as long as their rows are taken.
     """
-    asked: list[tuple[Loading, list[str]]] = [(_LOCK, list(uuids))]
-    asked += [(what, list(some)) for what, some in hanging]
-    found = iter(tx.load_each(*((what, {"uuids": some}) for what, some in asked if some)))
-    locked, *loaded = [next(found) if some else () for _, some in asked]
+    locked, *loaded = load_by_uuids(tx, (_LOCK, list(uuids)), *hanging)
     return _locked(locked), loaded
+
+
+def load_by_uuids(tx: Transaction, *asked: tuple[Loading, Collection[str]]) -> list[Rows]:
+    """What several SELECTs by ``:uuids`` find, run in their order; nothing where none is named."""
+    orders = [(what, {"uuids": list(some)}) for what, some in asked if some]
+    found = iter(tx.load_each(*orders) if orders else ())
+    return [next(found) if some else () for _, some in asked]
 
 
 def _locked(rows: Rows) -> dict[ProviderUuid, LockedProvider]:
