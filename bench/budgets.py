@@ -56,11 +56,11 @@ AIMS: Final[Mapping[str, Budget]] = {
 }
 
 BUDGETS: Final[Mapping[str, Budget]] = AIMS | {
-    "swap": Budget(cpu_ratio_min=20, p50_ratio_min=12),
+    "swap": Budget(cpu_ratio_min=20, p50_ratio_min=14),
     "agent": Budget(cpu_ratio_min=22, p50_ratio_min=18),
     "agent-first": Budget(cpu_ratio_min=12, p50_ratio_min=10),
-    "registering": Budget(cpu_ratio_min=11, p50_ratio_min=6),
-    "usages": Budget(cpu_ratio_min=12, p50_ratio_min=50),
+    "registering": Budget(cpu_ratio_min=15, p50_ratio_min=9),
+    "usages": Budget(cpu_ratio_min=14, p50_ratio_min=50),
     "reads-under-writes": Budget(p99_over_p50_max=20),
 }
 """The aims, or where these are not reached what was: below it something has become slower."""
