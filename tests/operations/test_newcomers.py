@@ -1,5 +1,6 @@
 """What one process knows of a provider that it has made, and what others do to it meanwhile."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -209,6 +210,15 @@ def test_row_ids_that_were_given_out_ahead_are_nobody_elses(
         hosts += [make(services), make(other)]
     assert len({show_provider(services, host).id for host in hosts}) == len(hosts)
     assert find_faults(services) == []
+
+
+def test_a_process_that_forks_keeps_the_row_ids_for_itself(services: Services) -> None:
+    services.store.memory.provider_ids.append(1_000_000)
+    child = os.fork()
+    if child == 0:
+        os._exit(len(services.store.memory.provider_ids))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert 1_000_000 in services.store.memory.provider_ids
 
 
 def test_a_table_without_its_sequence_numbers_its_rows_itself(

@@ -159,7 +159,8 @@ class Store:
         self.reader.dispose()
 
     def _leave(self) -> None:
-        """Forget connections that belong to the parent process, without closing them."""
+        """Forget what belongs to the parent process; connections are not closed."""
+        self.memory.provider_ids.clear()
         self._lean.leave()
         for engine in (self.writer, self.reader):
             engine.dispose(close=False)
