@@ -1,6 +1,5 @@
 """What one process knows of a provider that it has made, and what others do to it meanwhile."""
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -85,13 +84,7 @@ def learned(services: Services) -> None:
     join(services, host, 2)
 
 
-def test_a_host_that_registers_waits_for_the_database_once_a_request(
-    services: Services, database_kind: DatabaseKind
-) -> None:
-    # Its row id is known ahead where the database gives out numbers without rows.
-    assert count_sendings(lambda: make(services)) == 1 + (
-        database_kind is not DatabaseKind.POSTGRESQL
-    )
+def test_what_a_new_host_is_given_first_waits_for_the_database_once(services: Services) -> None:
     host = make(services)
     gives: tuple[Give, ...] = (stock, mark, join)
     for generation, give in enumerate(gives):
@@ -187,7 +180,7 @@ def test_only_so_many_are_remembered(services: Services, monkeypatch: pytest.Mon
     assert count_sendings(lambda: stock(services, hosts[4], 0)) == 1
 
 
-def test_row_ids_that_were_given_out_ahead_are_nobody_elses(
+def test_row_ids_that_were_given_out_before_their_rows_are_nobody_elses(
     services: Services, other: Services
 ) -> None:
     """Beside a service that lets the database number its rows, as Placement does."""
@@ -208,24 +201,15 @@ def test_row_ids_that_were_given_out_ahead_are_nobody_elses(
                 )
             )
         hosts += [make(services), make(other)]
-    assert len({show_provider(services, host).id for host in hosts}) == len(hosts)
+    ids = [show_provider(services, host).id for host in hosts]
+    assert ids == sorted(set(ids))
     assert find_faults(services) == []
-
-
-def test_a_process_that_forks_keeps_the_row_ids_for_itself(services: Services) -> None:
-    services.store.memory.provider_ids.append(1_000_000)
-    child = os.fork()
-    if child == 0:
-        os._exit(len(services.store.memory.provider_ids))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert 1_000_000 in services.store.memory.provider_ids
 
 
 def test_a_table_without_its_sequence_numbers_its_rows_itself(
     services: Services, database_kind: DatabaseKind
 ) -> None:
     if database_kind is DatabaseKind.POSTGRESQL:
-        services.store.memory.provider_ids.clear()
         with open_transaction(services) as tx:
             (row,) = tx.load(
                 Load("SELECT pg_get_serial_sequence('resource_providers', 'id') AS sequence")

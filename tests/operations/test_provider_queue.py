@@ -38,7 +38,6 @@ from tests.support.books import (
     hold,
     origin,
 )
-from tests.support.databases import DatabaseKind
 from tests.support.ids import new_uuid
 
 STOCK = {"VCPU": Inventory(8), "MEMORY_MB": Inventory(1024)}
@@ -276,13 +275,11 @@ def test_many_requests_send_the_statements_of_one(services: Services) -> None:
     assert statements(12) == statements(1)
 
 
-def test_a_new_child_waits_for_its_parent_and_where_it_must_for_its_row_id(
-    services: Services, database_kind: DatabaseKind
-) -> None:
+def test_a_new_root_waits_for_the_database_twice(services: Services) -> None:
+    assert count_sendings(creation(services, "root")) == 2
+    # Its parent, itself, and the rest with the COMMIT.
     parent = add_host(services, {})
-    gets_id_with_row = database_kind is not DatabaseKind.POSTGRESQL
-    assert count_sendings(creation(services, "root")) == 1 + gets_id_with_row
-    assert count_sendings(creation(services, "child", parent)) == 2 + gets_id_with_row
+    assert count_sendings(creation(services, "child", parent)) == 3
 
 
 @pytest.mark.parametrize("subjects", [1, 2, 5])

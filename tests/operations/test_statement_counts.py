@@ -51,8 +51,6 @@ def put_and_release(services: Services, host: ProviderUuid) -> None:
 
 def register(services: Services) -> None:
     key = new_uuid()
-    # Row ids that are asked for ahead are enough for many, so that it matters when they run out.
-    services.store.memory.provider_ids.clear()
     create_provider(services, uuid=key, name=key, parent_uuid=None, origin=origin())
     set_inventories(
         services,

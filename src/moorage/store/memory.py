@@ -1,4 +1,4 @@
-"""What a process may remember of the database: what is never changed or deleted."""
+"""What a process may remember of the database: rows that are never changed or deleted."""
 
 from datetime import datetime
 from typing import Final, TypeVar
@@ -16,8 +16,6 @@ class Memory:
 
     Nobody deletes or renames one, so an id once committed stays true. Reading and writing a dict
     entry is atomic, so threads share this without a lock.
-
-    ``provider_ids``: those that were given out to this process for new providers and not used yet.
     """
 
     def __init__(self) -> None:
@@ -27,7 +25,6 @@ class Memory:
         self.aggregates: dict[str, int] = {}
         self.classes: dict[str, ResourceClassId] = {}
         self.traits: dict[str, tuple[int, datetime | None]] = {}
-        self.provider_ids: list[int] = []
 
 
 def remember(kind: dict[str, T], found: dict[str, T]) -> None:

@@ -51,9 +51,6 @@ _NEW_COLUMNS = ("uuid", "name", "generation", *_PLACE, "created_at")
 _INSERT = Insert(resource_providers, _NEW_COLUMNS, returning=("id", "uuid"))
 _INSERT_NUMBERED = Insert(resource_providers, ("id", *_NEW_COLUMNS))
 _NUMBERS = RowNumbers(resource_providers)
-NUMBERS_AHEAD: Final = 32
-"""Row ids that are asked for at a time, so that few new providers have to wait for theirs."""
-
 _ROOT_ITSELF = Write("UPDATE resource_providers SET root_provider_id = id WHERE id IN :ids")
 _UPROOT = Write("UPDATE resource_providers SET root_provider_id = NULL WHERE id = :id")
 _RENAME = Write(
@@ -218,21 +215,15 @@ def _row(one: NewProvider, number: ProviderId | None) -> dict[str, Any]:
 
 
 def _take_numbers(tx: Transaction, count: int) -> list[ProviderId]:
-    """Row ids that nobody else uses; none where they are not known before the rows are there."""
+    """Row ids that nobody else uses; none where they are not known before the rows are there.
+
+    Not more than are used at once: providers are in the order of their row ids wherever there is
+    no other, and that is to be the order in which they are made, whichever process makes them.
+    """
     if not _NUMBERS.are_known_in(tx.dialect):
         return []
-    ahead = tx.memory.provider_ids
-    taken: list[int] = []
-    while len(taken) < count:
-        try:
-            taken.append(ahead.pop())
-        except IndexError:
-            rows = tx.load(_NUMBERS, {"count": NUMBERS_AHEAD})
-            if any(row.id is None for row in rows):
-                return []
-            # The lowest is taken first.
-            ahead.extend(sorted((row.id for row in rows), reverse=True))
-    return [ProviderId(number) for number in taken]
+    numbers = [row.id for row in tx.load(_NUMBERS, {"count": count})]
+    return [] if None in numbers else [ProviderId(number) for number in sorted(numbers)]
 
 
 def update_provider_row(

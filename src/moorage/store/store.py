@@ -159,8 +159,7 @@ class Store:
         self.reader.dispose()
 
     def _leave(self) -> None:
-        """Forget what belongs to the parent process; connections are not closed."""
-        self.memory.provider_ids.clear()
+        """Forget connections that belong to the parent process, without closing them."""
         self._lean.leave()
         for engine in (self.writer, self.reader):
             engine.dispose(close=False)
