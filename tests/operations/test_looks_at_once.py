@@ -1,14 +1,11 @@
 """Claims that most likely name all providers concerned, and those of them that do not."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 
 from moorage.domain.inventory import Inventory
 from moorage.domain.refusals import ConsumerGenerationConflict
-from moorage.operations import books
 from moorage.operations.claim_queue import ClaimRequest, write_claims
 from moorage.operations.release import release
 from moorage.operations.services import Services
@@ -21,11 +18,9 @@ from tests.support.books import (
     count_sendings,
     find_faults,
     hold,
-    open_services,
     origin,
     share,
 )
-from tests.support.databases import DatabaseKind
 from tests.support.ids import new_uuid
 
 STOCK = {"VCPU": Inventory(4), "DISK_GB": Inventory(100)}
@@ -123,37 +118,3 @@ def test_who_is_said_to_be_new_and_is_not_keeps_what_it_has(
             hold(services, claim_for(consumer, {host: {"VCPU": 1}}))
     assert holdings(services, consumer) == {hosts[0]: 2}
     assert find_faults(services) == []
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(DatabaseKind.POSTGRESQL, marks=pytest.mark.postgresql),
-        pytest.param(DatabaseKind.MARIADB, marks=pytest.mark.mariadb),
-    ],
-)
-def test_who_comes_into_being_behind_the_locks_is_found_out(
-    kind: DatabaseKind,
-    fresh_database: Callable[[DatabaseKind], str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """On another provider, so that nothing keeps the other claim waiting."""
-    url = fresh_database(kind)
-    here, there = open_services(url), open_services(url, upgrade=False)
-    near, far = (add_host(here, {"VCPU": Inventory(4)}) for _ in range(2))
-    consumer = new_uuid()
-    lock_stock = books.lock_stock
-
-    def come_after(*args: Any) -> Any:
-        looked = lock_stock(*args)
-        monkeypatch.setattr(books, "lock_stock", lock_stock)
-        hold(there, claim_for(consumer, {far: {"VCPU": 3}}))
-        return looked
-
-    monkeypatch.setattr(books, "lock_stock", come_after)
-    with pytest.raises(ConsumerGenerationConflict):
-        hold(here, claim_for(consumer, {near: {"VCPU": 1}}))
-    assert holdings(here, consumer) == {far: 3}
-    assert find_faults(here) == []
-    here.store.close()
-    there.store.close()

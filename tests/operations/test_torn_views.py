@@ -1,4 +1,4 @@
-"""A claim whose consumer changes between its loading and the locks is decided on a fresh view."""
+"""A claim whose consumer changes while it is decided on is decided on a fresh view."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moorage.domain.inventory import Inventory
-from moorage.domain.refusals import CapacityExceeded
+from moorage.domain.refusals import CapacityExceeded, ConsumerGenerationConflict
 from moorage.operations import books
 from moorage.operations.release import release
 from moorage.operations.services import Services
@@ -42,6 +42,19 @@ def come_between(monkeypatch: pytest.MonkeyPatch, other: Callable[[], None]) -> 
         return lock_stock(*args)
 
     monkeypatch.setattr(books, "lock_stock", lock_after_the_other)
+
+
+def come_after(monkeypatch: pytest.MonkeyPatch, other: Callable[[], None]) -> None:
+    """The same behind the locks of the next request, and behind all that it loads with them."""
+    lock_stock = books.lock_stock
+
+    def lock_before_the_other(*args: Any) -> Any:
+        looked = lock_stock(*args)
+        monkeypatch.setattr(books, "lock_stock", lock_stock)
+        other()
+        return looked
+
+    monkeypatch.setattr(books, "lock_stock", lock_before_the_other)
 
 
 @servers
@@ -98,6 +111,26 @@ def test_a_mover_that_is_claimed_for_in_the_meantime_gives_up_all_it_has(
     come_between(monkeypatch, lambda: hold(there, claim_for(instance, {destination: {"VCPU": 1}})))
     change(here, instance, another)
     assert show_usages(here, destination)[1] == {"VCPU": 0}
+    assert find_faults(here) == []
+    here.store.close()
+    there.store.close()
+
+
+@servers
+def test_a_new_consumer_that_came_to_be_behind_the_locks_is_found_out(
+    kind: DatabaseKind,
+    fresh_database: Callable[[DatabaseKind], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On another provider, so that nothing keeps the other claim waiting."""
+    url = fresh_database(kind)
+    here, there = open_services(url), open_services(url, upgrade=False)
+    near, far = (add_host(here, {"VCPU": Inventory(4)}) for _ in range(2))
+    consumer = new_uuid()
+    come_after(monkeypatch, lambda: hold(there, claim_for(consumer, {far: {"VCPU": 3}})))
+    with pytest.raises(ConsumerGenerationConflict):
+        hold(here, claim_for(consumer, {near: {"VCPU": 1}}))
+    assert held_units(here, consumer, far) == 3
     assert find_faults(here) == []
     here.store.close()
     there.store.close()

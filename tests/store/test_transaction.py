@@ -3,19 +3,22 @@
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import Connection
 
 from moorage.domain.refusals import Refusal, StoreUnavailable, UnknownProvider
 from moorage.operations.services import Services
+from moorage.store import transaction
 from moorage.store.dialects import StaleView, Trouble
 from moorage.store.sql import Insert, Load, Write, query
 from moorage.store.store import Store
 from moorage.store.tables import moorage_leaders
-from moorage.store.transaction import Patience, Transaction
+from moorage.store.transaction import Patience, Transaction, session_of
 from moorage.telemetry.redact import error_told
-from tests.support.books import now, open_services
+from tests.support.books import count_sendings, now, open_services
 from tests.support.databases import DatabaseKind
 
 COUNT_SQL = "SELECT COUNT(*) AS number FROM projects"
@@ -35,8 +38,12 @@ def services(
 
 
 def add(tx: Transaction, name: str) -> None:
-    tx.write(ADD, {"name": name, "at": now()})
+    add_at_end(tx, name)
     tx.send()
+
+
+def add_at_end(tx: Transaction, name: str) -> None:
+    tx.write(ADD, {"name": name, "at": now()})
 
 
 def test_a_stale_view_starts_the_work_anew_from_nothing(services: Services) -> None:
@@ -157,20 +164,23 @@ class TestLostConnections:
         found.store.close()
 
     def cut(self, services: Services) -> None:
-        """End every connection but the one that says so."""
+        """End every connection but the one that says so, which writes later."""
         with services.store.writer.connect() as connection:
-            if services.store.dialect.name == "postgresql":
-                connection.exec_driver_sql(
-                    """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                       WHERE datname = current_database() AND pid <> pg_backend_pid()"""
-                )
-                return
-            rows = connection.exec_driver_sql(
-                """SELECT id FROM information_schema.processlist
-                   WHERE db = DATABASE() AND id <> CONNECTION_ID()"""
-            ).all()
-            for (number,) in rows:
-                connection.exec_driver_sql(f"KILL CONNECTION {number}")
+            self.end_others(services, connection)
+
+    def end_others(self, services: Services, connection: Connection) -> None:
+        if services.store.dialect.name == "postgresql":
+            connection.exec_driver_sql(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+            )
+            return
+        rows = connection.exec_driver_sql(
+            """SELECT id FROM information_schema.processlist
+               WHERE db = DATABASE() AND id <> CONNECTION_ID()"""
+        ).all()
+        for (number,) in rows:
+            connection.exec_driver_sql(f"KILL CONNECTION {number}")
 
     def test_a_read_is_tried_again_on_a_new_connection(self, lossy: Services) -> None:
         lossy.store.read(COUNT)
@@ -190,6 +200,31 @@ class TestLostConnections:
         lossy.store.run(attempt)
         assert len(runs) == 2
         assert lossy.store.read(COUNT)[0][0] == 1
+
+    def test_one_that_ended_while_nobody_used_it_is_found_before_the_commit(
+        self, lossy: Services
+    ) -> None:
+        """Though a write that loads nothing takes its COMMIT along."""
+        store = lossy.store
+        store.run(lambda tx: add_at_end(tx, "x"))
+        assert count_sendings(lambda: store.run(lambda tx: add_at_end(tx, "y"))) == 1
+        with store.reader.connect() as connection:
+            self.end_others(lossy, connection)
+        idle = store.writer.raw_connection()
+        session = session_of(idle, store.dialect)
+        deadline = time.monotonic() + 30
+        while session.is_open():
+            assert time.monotonic() < deadline
+        idle.close()
+        store.run(lambda tx: add_at_end(tx, "z"))
+        assert store.read(COUNT)[0][0] == 3
+
+    def test_one_that_was_long_unused_has_its_commit_by_itself(
+        self, lossy: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transaction, "TRUSTED_S", 0.0)
+        lossy.store.run(lambda tx: add_at_end(tx, "x"))
+        assert count_sendings(lambda: lossy.store.run(lambda tx: add_at_end(tx, "y"))) == 2
 
     def test_a_connection_lost_at_commit_is_told_not_repeated(self, lossy: Services) -> None:
         runs: list[int] = []

@@ -35,9 +35,10 @@ class Newcomers:
         self._known: dict[str, _Newcomer] = {}
 
     def find(self, request: ChangeRequest) -> LockedProvider | None:
-        """The provider of a request that gives it the first of a part, if that is known.
+        """The provider of a request that gives it the first of a part; None if that is not known.
 
-        Only of who says which generation was read: others may come at any time.
+        The request has to say the generation that is known here: without one, nothing would be
+        checked.
         """
         known = self._known.get(request.provider)
         if known is None or request.part not in known.empty:

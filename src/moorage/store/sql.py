@@ -49,14 +49,14 @@ class Load:
 
 
 class RowNumbers:
-    """Gives out ``:count`` ids of new rows of a table ahead of the rows."""
+    """Gives out ``:count`` ids for new rows of a table before the rows are there."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._by_dialect: dict[str, Command | None] = {}
 
     def are_known_in(self, dialect: Dialect) -> bool:
-        """Whether a database knows them ahead."""
+        """Whether a database knows them before."""
         return self._found(dialect) is not None
 
     def command(self, dialect: Dialect) -> Command:

@@ -47,8 +47,10 @@ TRUSTED_S: Final = 5.0
 """How long after its last use a connection is believed to work whose server has not ended it."""
 
 _SESSION: Final = "moorage_session"
+"""Where a connection of the pool has its session."""
+
 _USED_S: Final = "moorage_used_s"
-"""Where a connection of the pool has its session, and when it was last used."""
+"""Where it has when it was last used, in seconds of a monotonic clock."""
 
 
 class _DriverTrouble(Exception):

@@ -80,7 +80,8 @@ class PostgreSQLSession:
             raise self._error(result)
 
     def is_open(self) -> bool:
-        # Between transactions a server says nothing but that it ends the connection.
+        # Between transactions a server hardly says anything but that it ends the connection.
+        # Whatever it is, what is sent next finds out.
         return not self._answers.poll(0)
 
     def _values(self, order: Order) -> list[bytes | None]:
