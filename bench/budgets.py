@@ -56,8 +56,8 @@ AIMS: Final[Mapping[str, Budget]] = {
 }
 
 BUDGETS: Final[Mapping[str, Budget]] = AIMS | {
-    "swap": Budget(cpu_ratio_min=20, p50_ratio_min=14),
-    "agent": Budget(cpu_ratio_min=22, p50_ratio_min=18),
+    "swap": Budget(cpu_ratio_min=20, p50_ratio_min=15),
+    "agent": Budget(cpu_ratio_min=25, p50_ratio_min=20),
     "agent-first": Budget(cpu_ratio_min=12, p50_ratio_min=10),
     "registering": Budget(cpu_ratio_min=15, p50_ratio_min=9),
     "usages": Budget(cpu_ratio_min=14, p50_ratio_min=50),
