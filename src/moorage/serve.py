@@ -17,7 +17,7 @@ import numpy as np
 from oslo_middleware import CORS, HTTPProxyToWSGI
 
 from moorage.api.app import build_app, log_and_count
-from moorage.api.identity import identity_for
+from moorage.api.identity import IdentityInvalid, identity_for
 from moorage.api.metrics_page import with_metrics
 from moorage.api.policy import Policy, PolicyInvalid
 from moorage.api.preflights import with_preflights
@@ -76,6 +76,7 @@ class AddressTaken(Exception):
 
 OPERATOR_ERRORS: Final = (
     AddressTaken,
+    IdentityInvalid,
     NoAuthExposed,
     PolicyInvalid,
     SettingsInvalid,
@@ -103,9 +104,10 @@ def load_app(configuration: Configuration, *, with_runner: bool = False) -> WSGI
         limits=settings.limits,
         on_request=_on_request(settings),
     )
+    application = _behind_middleware(identity.wrap(application), configuration)
     if with_runner and settings.runner_enabled:
         start_runner(services, audit_interval_s=settings.audit_interval_s)
-    return _behind_middleware(identity.wrap(application), configuration)
+    return application
 
 
 def load_policy(configuration: Configuration) -> Policy:
@@ -115,6 +117,16 @@ def load_policy(configuration: Configuration) -> Policy:
         PolicyInvalid: a file of it cannot be read.
     """
     return Policy(configuration.options, enforce_scope=configuration.settings.api.enforce_scope)
+
+
+def check_identity(configuration: Configuration) -> None:
+    """See that callers can be identified as the site has configured it.
+
+    Raises:
+        IdentityInvalid: its options are wrong, or some are missing.
+    """
+    strategy = configuration.settings.api.auth_strategy
+    identity_for(strategy, configuration.options).wrap(lambda _environ, _start_response: ())
 
 
 def open_store(database: DatabaseSettings) -> Store:

@@ -286,6 +286,31 @@ def test_a_policy_that_cannot_be_read_ends_the_start_before_any_worker(tmp_path:
     assert str(tmp_path / "policy.yaml") in told
 
 
+@pytest.mark.parametrize(
+    ("auth_type", "told"),
+    [
+        ("passwordd", "[keystone_authtoken]auth_type: there is no plugin called passwordd"),
+        ("password", "[keystone_authtoken] lacks what its auth_type needs: auth_url"),
+    ],
+)
+def test_options_that_identify_nobody_end_the_start_before_any_worker(
+    tmp_path: Path, auth_type: str, told: str
+) -> None:
+    failed = run(
+        "serve",
+        "--port",
+        str(find_free_port()),
+        **configure(tmp_path),
+        OS_API__AUTH_STRATEGY="keystone",
+        OS_KEYSTONE_AUTHTOKEN__AUTH_TYPE=auth_type,
+        OS_KEYSTONE_AUTHTOKEN__PASSWORD=SECRET,
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == f"moorage: {told}"
+    assert SECRET not in failed.stdout + failed.stderr
+    assert "worker" not in failed.stderr
+
+
 def test_the_version_is_shown() -> None:
     from moorage import __version__
 

@@ -22,6 +22,10 @@ ROOT_PATHS: Final = frozenset(("", "/"))
 """The version document is for everyone."""
 
 
+class IdentityInvalid(Exception):
+    """Nobody can be identified as configured; the text names options, and no value but a name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Who asks, as far as policies can tell callers apart. Equal callers get equal decisions."""
@@ -113,12 +117,27 @@ class KeystoneIdentity:
         return None if caller.user_id is None else caller
 
     def wrap(self, application: WSGIApplication) -> WSGIApplication:
+        """Put Keystone's middleware in front of the application.
+
+        Raises:
+            IdentityInvalid: it cannot be made from the options. (Keystone is not asked.)
+        """
         # Imported here: it takes half a second, which noauth2 need not wait for.
+        from keystoneauth1 import exceptions  # noqa: PLC0415
         from keystonemiddleware import auth_token  # noqa: PLC0415
 
-        checked: WSGIApplication = auth_token.AuthProtocol(
-            application, {"oslo_config_config": self._options}
-        )
+        checked: WSGIApplication
+        try:
+            checked = auth_token.AuthProtocol(application, {"oslo_config_config": self._options})
+        except exceptions.NoMatchingPlugin as error:
+            raise IdentityInvalid(
+                f"[keystone_authtoken]auth_type: there is no plugin called {error.name}"
+            ) from None
+        except exceptions.MissingRequiredOptions as error:
+            missing = ", ".join(sorted(option.dest for option in error.options))
+            raise IdentityInvalid(
+                f"[keystone_authtoken] lacks what its auth_type needs: {missing}"
+            ) from None
 
         def check_all_but_root(
             environ: WSGIEnvironment, start_response: StartResponse

@@ -49,6 +49,7 @@ def serve(
         begin_log,
         check_binding,
         check_free,
+        check_identity,
         find_address,
         load_policy,
         log_absent,
@@ -61,8 +62,9 @@ def serve(
     check_binding(configuration.settings, address)
     check_free(address, port)
     begin_log(configuration.settings.log)
-    # Read anew by each worker; but a file that is wrong would have them die one after another.
+    # Read anew by each worker; but what is wrong would have them die one after another.
     load_policy(configuration)
+    check_identity(configuration)
     # The tables are seen to before any worker starts, so that the workers need not race for it.
     open_ready_store(configuration.settings.database, tell_absent=log_absent).close()
     os.environ[_UPGRADE_VARIABLE] = "false"
