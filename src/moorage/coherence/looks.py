@@ -108,7 +108,11 @@ class Looks(Generic[T]):
         return self._wanted > 1 and time.monotonic() < self._until_s
 
     def _gather(self, look: _Look, own: threading.Lock) -> None:
-        """Sleep until the look may begin: all have come, or time is over, and none is under way."""
+        """Sleep until the look may begin: all have come, or time is over, and none is under way.
+
+        Once for both, where a leader of the write queue is woken to lead and then gathers: that
+        takes longer than a look is worth.
+        """
         if not own.acquire(timeout=self._wait_s):
             with self._door:
                 look.due = True
