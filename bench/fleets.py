@@ -248,8 +248,10 @@ def build_wide_fleet(_: Sizes) -> Fleet:
     )
 
 
-def wide_search(width: int, *, groups: int = 0, named: bool = False) -> str:
-    """A device of its own for each group, for as many groups as there are devices or others.
+def wide_search(
+    width: int, *, groups: int = 0, named: bool = False, policy: str = "isolate"
+) -> str:
+    """A device for each group, for as many groups as there are devices or others.
 
     ``named``: each group asks for the trait of its device, and for all the units that it has.
     """
@@ -259,7 +261,7 @@ def wide_search(width: int, *, groups: int = 0, named: bool = False) -> str:
         asked.append(f"resources_{number}={_device_class(width)}:{amount}")
         if named:
             asked.append(f"required_{number}={DEVICE_TRAITS[number % len(DEVICE_TRAITS)]}")
-    return f"/allocation_candidates?{'&'.join(asked)}&group_policy=isolate"
+    return f"/allocation_candidates?{'&'.join(asked)}&group_policy={policy}"
 
 
 def _device_class(width: int) -> str:

@@ -265,6 +265,13 @@ WORKLOADS: Final = (
     ),
     *(
         Workload(
+            f"wide-named-none-{width}", "the same, group_policy=none", "wide", 1,
+            read(f"{fleets.wide_search(width, named=True, policy='none')}&limit=1000"), alone=True,
+        )
+        for width in fleets.WIDTHS
+    ),
+    *(
+        Workload(
             f"wide-{groups}-on-8", f"{groups} groups on 8 devices, limit=1000", "wide", 1,
             read(f"{fleets.wide_search(8, groups=groups)}&limit=1000"),
         )

@@ -1,13 +1,17 @@
 """The bytes of an answer to a search say what its values say, at every version."""
 
+from dataclasses import replace
+from uuid import uuid4
+
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
 
 from moorage.api.microversions.contract import CONTRACTS, Contract
 from moorage.api.resources import candidates_text
-from moorage.api.resources.candidates_text import render_answer
-from moorage.candidates.answer import CandidatesAnswer
+from moorage.api.resources.candidates_text import render_answer, wording_of
+from moorage.candidates.answer import CandidatesAnswer, Form
 from moorage.candidates.request import CandidatesRequest, RequestGroup, SearchRules
 from moorage.candidates.search import find_candidates
 from moorage.candidates.snapshot import Snapshot
@@ -68,10 +72,36 @@ def test_whatever_is_found_is_told(forest: list[Node], request: CandidatesReques
         return
     for contract in (EVERY_CONTRACT[10], EVERY_CONTRACT[17], EVERY_CONTRACT[-1]):
         assert same(snapshot, request, contract)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(candidates_text, "STAMPED_MIN", 1)
+            assert same(snapshot, request, contract)
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_uuids_in_another_spelling_are_told_as_they_are(count: int) -> None:
+    hosts = snapshot_of([Node(inventories={"VCPU": Inventory(total=8)}) for _ in range(count)])
+    bare = hosts.uuids[1].replace("-", "")
+    mixed = replace(hosts, uuids=[hosts.uuids[0], bare, *hosts.uuids[2:]])
+    request = CandidatesRequest(groups=(RequestGroup("", (("VCPU", 1),)),))
+    said = b"".join(render_answer(search(mixed, request), EVERY_CONTRACT[-1], frozenset({"VCPU"})))
+    told = [next(iter(one["allocations"])) for one in orjson.loads(said)["allocation_requests"]]
+    assert told == list(mixed.uuids)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_suffix_with_a_percent_sign_is_told(count: int) -> None:
+    form = Form(((("VCPU", 1),),), (("_50%s", (0,)),))
+    uuids = [str(uuid4()) for _ in range(count)]
+    rows = np.arange(count, dtype=np.int32).reshape(-1, 1)
+    said = bytes(wording_of(form, EVERY_CONTRACT[-1]).say(uuids, rows))
+    assert [one["mappings"] for one in orjson.loads(b"[" + said + b"]")] == [
+        {"_50%s": [uuid]} for uuid in uuids
+    ]
 
 
 def test_an_answer_longer_than_a_piece_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates_text, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(candidates_text, "PIECE_BYTES", 300)
     flat = snapshot_of([Node(inventories={"VCPU": Inventory(total=8)}) for _ in range(10)])
     request = CandidatesRequest(groups=(RequestGroup("", (("VCPU", 1),)),))
     newest = EVERY_CONTRACT[-1]

@@ -104,7 +104,7 @@ def gather(pieces: Iterator[bytes]) -> bytes | Iterator[bytes]:
         made.append(piece)
         size += len(piece)
         if size > BUFFERED_BYTES_MAX:
-            return chain([b"".join(made)], pieces)
+            return chain(made, pieces)
     return b"".join(made)
 
 

@@ -7,8 +7,10 @@ that equal groups over equal providers are not tried in every order.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from operator import itemgetter
 from typing import Final
 
+from moorage.candidates.arrangements import Rooms, combined
 from moorage.candidates.layout import Layout
 from moorage.candidates.likeness import Likenesses, Standing
 from moorage.candidates.matching import Matching, bits_of
@@ -40,7 +42,7 @@ class Effort:
         Raises:
             SearchTooHard: they are too many, with those before.
         """
-        self._left -= max(steps, 0)
+        self._left -= steps
         if self._left < 0:
             raise SearchTooHard(self._steps_max)
 
@@ -52,6 +54,8 @@ class ChoiceSearch:
         self._layout = layout
         self._effort = effort
         self._order = search_order(layout)
+        self._runs = last_runs(layout, self._order)
+        self._places = [self._order.index(slot) for slot in range(len(self._order))]
         slots = range(len(layout.options))
         self._chosen = [-1 for _ in slots]
         self._isolated_used = 0
@@ -81,7 +85,8 @@ class ChoiceSearch:
         steps, pause_steps = 0, PAUSE_STEPS
         for choice in self._steps():
             if choice is not None:
-                self._effort.spend(steps - FREE_STEPS)
+                if steps > FREE_STEPS:
+                    self._effort.spend(steps - FREE_STEPS)
                 yield choice
                 steps = 0
                 continue
@@ -113,7 +118,7 @@ class ChoiceSearch:
                     self._close(depth, failed, fruitful=fruitful[depth + 1])
                 continue
             if depth == ending:
-                for choice in endings(slot, untried[depth]):
+                for choice in endings():
                     fruitful[depth] = True
                     yield choice
                 untried[depth] = 0
@@ -133,10 +138,11 @@ class ChoiceSearch:
                 failed[depth].clear()
                 untried[depth] = self._open(depth)
 
-    def _endings(self, slot: int, providers: int) -> Iterator[tuple[int, ...]]:
+    def _endings(self) -> Iterator[tuple[int, ...]]:
         """The choices that the last slot completes; nobody behind it can miss out."""
         chosen, last = self._chosen, len(self._order) - 1
-        for provider in bits_of(providers):
+        slot = self._order[last]
+        for provider in bits_of(self._open(last)):
             if self._keeps_rules(last, slot, provider):
                 chosen[slot] = provider
                 yield tuple(chosen)
@@ -144,29 +150,37 @@ class ChoiceSearch:
                 if self._layout.together:
                     self._missing.pop()
 
-    def _last_step(self) -> tuple[int, Callable[[int, int], Iterator[tuple[int, ...]]]]:
+    def _last_step(self) -> tuple[int, Callable[[], Iterator[tuple[int, ...]]]]:
         """The depth from which choices are completed at once, and how."""
         layout, last = self._layout, len(self._order) - 1
-        is_plain = layout.nested and not (layout.rooms or layout.subtrees or layout.together)
-        if last > 0 and is_plain:
-            return last - 1, self._endings_of_two
+        if last > 0 and layout.nested and not (layout.subtrees or layout.together):
+            return self._runs[0].start, self._endings_of_runs
         return last, self._endings
 
-    def _endings_of_two(self, slot: int, providers: int) -> Iterator[tuple[int, ...]]:
-        """The choices that the last two slots complete, of which this is the first.
+    def _endings_of_runs(self) -> Iterator[tuple[int, ...]]:
+        """The choices that the last runs of slots complete, in the order of single steps.
 
-        For layouts where slots get into each other's way only by being isolated.
+        For layouts where slots get into each other's way only by being isolated and by what they
+        take.
         """
-        chosen, last_slot = self._chosen, self._order[-1]
-        suffixed = self._layout.suffixed
-        options = self._open(len(self._order) - 1)
-        both_isolated = self._layout.isolate and suffixed[slot] and suffixed[last_slot]
-        for provider in bits_of(providers):
-            chosen[slot] = provider
-            for ending in bits_of(options & ~(1 << provider) if both_isolated else options):
-                chosen[last_slot] = ending
-                yield tuple(chosen)
-        chosen[slot] = chosen[last_slot] = -1
+        before = tuple([self._chosen[slot] for slot in self._order[: self._runs[0].start]])
+        in_order_of_slots = itemgetter(*self._places)
+        for arrangement in combined([(self._rooms_of(run), len(run)) for run in self._runs]):
+            yield in_order_of_slots(before + arrangement)
+
+    def _rooms_of(self, run: range) -> Rooms:
+        """Who can serve a run of slots that are alike, and how many of them each."""
+        layout, slot = self._layout, self._order[run.start]
+        if layout.isolate and layout.suffixed[slot]:
+            return [(provider, 1) for provider in bits_of(self._open(run.start))]
+        rooms = []
+        for provider in bits_of(self._open(run.start)):
+            count = len(run)
+            for number, amount in layout.needs[slot]:
+                left = layout.rooms[number][provider] - self._taken[number][provider]
+                count = min(count, left // amount)
+            rooms.append((provider, count))
+        return rooms
 
     def _open(self, depth: int) -> int:
         """The providers to try for the slot at a depth: those with room for it."""
@@ -342,6 +356,24 @@ class ChoiceSearch:
                 *(not together.isdisjoint(serving) for together in layout.subtrees),
             )
         return (kind, bool(self._isolated_used >> provider & 1), bound, *left)
+
+
+def last_runs(layout: Layout, order: Sequence[int]) -> Sequence[range]:
+    """The last depths in runs: within one slots are alike, and no two have providers in common."""
+
+    def kind(slot: int) -> Hashable:
+        return layout.options[slot], layout.needs[slot], layout.isolate and layout.suffixed[slot]
+
+    runs: list[range] = []
+    end, taken = len(order), 0
+    while end > 0 and not layout.options[order[end - 1]] & taken:
+        start = end - 1
+        while start > 0 and kind(order[start - 1]) == kind(order[end - 1]):
+            start -= 1
+        runs.insert(0, range(start, end))
+        taken |= layout.options[order[start]]
+        end = start
+    return runs
 
 
 def search_order(layout: Layout) -> list[int]:

@@ -13,6 +13,7 @@ from moorage.candidates.answer import Amounts, Form, Run
 from moorage.candidates.columns import IndexArray, Mask
 from moorage.candidates.groups import Plan
 from moorage.candidates.lenders import Lenders
+from moorage.candidates.trees import tell_rows_apart
 
 ROWS_MAX: Final = 8_192
 """Candidates that are made at a time."""
@@ -114,11 +115,12 @@ class Assembly:
         chosen = np.fromiter(numbers, dtype=np.int32, count=shape[0] * shape[1]).reshape(shape)
         places = (table.ends[which] - len(choices))[:, None] + np.arange(len(choices))
         table.rows[places] = local[:, chosen]
-        table.forms[places] = (
-            self._number_of(self._apart)
-            if self._never_meet
-            else [self._form_of(choice) for choice in choices]
-        )
+        if self._never_meet or not any_repeated(chosen):
+            table.forms[places] = self._number_of(self._apart)
+            return
+        patterns, which_pattern = tell_rows_apart(patterns_of(chosen))
+        forms = [self._number_of(tuple(np.frombuffer(key, np.int32).tolist())) for key in patterns]
+        table.forms[places] = np.array(forms, dtype=np.int32)[which_pattern]
 
     def _unseen(self, table: Table) -> Table:
         """The candidates that are no repetition.
@@ -149,18 +151,12 @@ class Assembly:
         if not forms.size:
             return
         changes = ((forms[1:] != forms[:-1]).nonzero()[0] + 1).tolist()
-        for start, end in zip([0, *changes], [*changes, forms.size], strict=True):
-            form, columns = self._forms[forms[start]]
-            yield Run(form, rows[start:end][:, columns])
-
-    def _form_of(self, choice: Local) -> int:
-        """The number of the form that the candidates of a choice have."""
-        pattern = self._apart
-        if len(set(choice)) < len(choice):
-            # Each slot with the first one that has the same provider.
-            firsts: dict[int, int] = {}
-            pattern = tuple([firsts.setdefault(p, slot) for slot, p in enumerate(choice)])
-        return self._number_of(pattern)
+        starts = [0, *changes]
+        for start, end, number in zip(
+            starts, [*changes, forms.size], forms[starts].tolist(), strict=True
+        ):
+            form, columns = self._forms[number]
+            yield Run(form, rows[start:end].take(columns, axis=1))
 
     def _number_of(self, pattern: tuple[int, ...]) -> int:
         """The number of the form of a pattern, see ``_make_form``."""
@@ -206,3 +202,19 @@ class Assembly:
                     )
             amounts = self._held[slots] = tuple(held.items())
         return amounts
+
+
+def any_repeated(chosen: IndexArray) -> bool:
+    """Whether a provider serves two slots of a choice."""
+    ascending = np.sort(chosen, axis=1)
+    return bool((ascending[:, 1:] == ascending[:, :-1]).any())
+
+
+def patterns_of(chosen: IndexArray) -> IndexArray:
+    """For each choice and slot the first slot that the same provider serves."""
+    # By slot: rows are short, and there are many.
+    by_slot = np.ascontiguousarray(chosen.T)
+    patterns = np.empty_like(by_slot)
+    for slot in reversed(range(len(by_slot))):
+        np.putmask(patterns[slot:], by_slot[slot:] == by_slot[slot], slot)
+    return patterns.T

@@ -5,45 +5,84 @@ uuids. What there is on a provider is rendered once and kept until something abo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from moorage.api.microversions.contract import Contract
 from moorage.candidates.answer import Amounts, CandidatesAnswer, Form, resources_of, traits_of
 from moorage.candidates.columns import IndexArray
 from moorage.candidates.snapshot import Snapshot
 
+PIECE_BYTES: Final = 2**18
+"""Bytes of candidates in one piece, about; larger ones would cost new memory for each."""
+
 CHUNK_ROWS: Final = 1_000
-"""Candidates, or summaries, in one piece of a streamed answer."""
+"""Summaries in one piece of a streamed answer."""
+
+STAMPED_MIN: Final = 6
+"""Candidates of one form from which on they are written as rows of bytes of one length."""
+
+UUID_LENGTH: Final = 36
+
+_UUID: Final = np.dtype(f"S{UUID_LENGTH}")
 
 _START: Final = b'{"allocation_requests":['
 _MIDDLE: Final = b'],"provider_summaries":{'
 _END: Final = b"}}"
 
 
-@dataclass(frozen=True, slots=True)
 class Wording:
-    """The words of a candidate: each of ``words`` stands before the uuid of its place."""
+    """What candidates of one form say: words, and before the last of them gaps for uuids.
 
-    words: tuple[str, ...]
-    places: tuple[int, ...]
-    tail: str
+    ``words``: what stands before each gap, and behind the last; ``places``: whose uuid goes into
+    each gap.
+    """
 
-    def say(self, uuids: Sequence[Sequence[str]], count: int) -> str:
-        """Candidates joined by commas; ``uuids`` are by place, one for each candidate."""
-        width = 2 * len(self.places)
-        pieces = [""] * (width * count)
-        for at, (word, place) in enumerate(zip(self.words, self.places, strict=True)):
-            pieces[2 * at :: width] = [word] * count
-            pieces[2 * at + 1 :: width] = uuids[place]
-        pieces[0::width] = [f"{self.tail},{self.words[0]}"] * count
-        pieces[0] = self.words[0]
-        pieces.append(self.tail)
-        return "".join(pieces)
+    def __init__(self, words: Sequence[str], places: Sequence[int]) -> None:
+        self._places = places
+        self._template = "%s".join(word.replace("%", "%%") for word in words)
+        lengths = np.cumsum([len(word.encode()) for word in words[:-1]])
+        offsets = lengths + UUID_LENGTH * np.arange(len(places))
+        blank = (" " * UUID_LENGTH).join(words).encode() + b","
+        self._blank = np.frombuffer(blank, dtype=np.uint8)
+        self.length = len(blank)
+        self._gaps = np.dtype(
+            {
+                "names": [str(gap) for gap in range(len(places))],
+                "formats": [_UUID] * len(places),
+                "offsets": offsets.tolist(),
+                "itemsize": self.length,
+            }
+        )
+
+    def say(self, uuids: Sequence[str], rows: IndexArray) -> bytes | memoryview:
+        """Candidates joined by commas.
+
+        Args:
+            uuids: of all providers, by position.
+            rows: for each candidate the positions of its providers, by place.
+        """
+        if len(rows) >= STAMPED_MIN:
+            named = "".join(picked(uuids, rows.ravel().tolist())).encode()
+            # Another service may have written some in another spelling.
+            if len(named) == UUID_LENGTH * rows.size:
+                return self._stamped(np.frombuffer(named, dtype=_UUID).reshape(rows.shape))
+        template, places = self._template, self._places
+        said = [template % tuple([uuids[row[place]] for place in places]) for row in rows.tolist()]
+        return ",".join(said).encode()
+
+    def _stamped(self, uuids: NDArray[np.bytes_]) -> memoryview:
+        """The same for many: the words of all at once, then each gap in all of them."""
+        said = np.empty(len(uuids), dtype=self._gaps)
+        said.view(np.uint8).reshape(len(uuids), -1)[:] = self._blank
+        for gap, place in enumerate(self._places):
+            said[str(gap)] = uuids[:, place]
+        return said.view(np.uint8)[:-1].data
 
 
 @lru_cache(maxsize=1024)
@@ -105,16 +144,14 @@ def wording_of(form: Form, contract: Contract) -> Wording:
         parts = _keyed_parts(form, maps_groups=contract.maps_groups)
     else:
         parts = _listed_parts(form)
-    words, places = [], []
-    text = ""
+    words, places = [""], []
     for part in parts:
         if isinstance(part, str):
-            text += part
+            words[-1] += part
         else:
-            words.append(text)
+            words.append("")
             places.append(part)
-            text = ""
-    return Wording(tuple(words), tuple(places), text)
+    return Wording(words, places)
 
 
 def picked(values: Sequence[str], positions: Sequence[int]) -> Sequence[str]:
@@ -128,21 +165,20 @@ def picked(values: Sequence[str], positions: Sequence[int]) -> Sequence[str]:
 def _render_candidates(answer: CandidatesAnswer, contract: Contract) -> Iterator[bytes]:
     """The candidates in order, in pieces of about CHUNK_ROWS."""
     uuids = answer.snapshot.uuids
-    texts: list[str] = []
-    count = 0
-    comma = ""
+    texts: list[bytes | memoryview] = []
+    size = 0
     for run in answer.runs():
         wording = wording_of(run.form, contract)
-        for first in range(0, len(run.providers), CHUNK_ROWS):
-            rows = run.providers[first : first + CHUNK_ROWS]
-            columns = [picked(uuids, column) for column in rows.T.tolist()]
-            texts.append(wording.say(columns, len(rows)))
-            count += len(rows)
-            if count >= CHUNK_ROWS:
-                yield (comma + ",".join(texts)).encode()
-                texts, count, comma = [], 0, ","
-    if texts:
-        yield (comma + ",".join(texts)).encode()
+        rows_max = 1 + PIECE_BYTES // wording.length
+        for first in range(0, len(run.providers), rows_max):
+            text = wording.say(uuids, run.providers[first : first + rows_max])
+            texts.append(text)
+            size += len(text)
+            if size >= PIECE_BYTES:
+                yield b",".join(texts)
+                texts, size = [b""], 0  # begins with a comma
+    if size:
+        yield b",".join(texts)
 
 
 @lru_cache(maxsize=4096)
