@@ -87,7 +87,7 @@ class Block:
         mask[stock.providers] = rows
         return mask
 
-    def stamped(self, offsets: NDArray[Any], stamp: int) -> AmountArray:
+    def stamped(self, offsets: Sequence[int], stamp: int) -> AmountArray:
         """The stamps once something about these providers has changed."""
         stamps = self.stamps.copy()
         stamps[offsets] = stamp

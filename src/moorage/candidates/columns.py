@@ -148,8 +148,13 @@ class Stock:
 
     def rows_of(self, providers: NDArray[Any]) -> tuple[IndexArray, NDArray[np.intp]]:
         """The rows of those providers that have the class, and where each stood in the argument."""
+        size = self.providers.size
+        if size and self.providers[-1] == size - 1:
+            # All that there are up to the last one, as is usual.
+            found = (providers < size).nonzero()[0]
+            return providers[found], found
         rows = positions_in(self.providers, providers)
-        found = np.flatnonzero(rows >= 0)
+        found = (rows >= 0).nonzero()[0]
         return rows[found], found
 
     def has_room(self, amount: int) -> Mask:

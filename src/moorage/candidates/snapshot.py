@@ -13,7 +13,6 @@ from moorage.candidates.blocks import (
     BLOCK_SIZE,
     Block,
     Stocks,
-    by_block,
     split_rows,
     stocks_of,
 )
@@ -280,52 +279,57 @@ class Snapshot:
         Only the columns of their blocks are copied. What is told of unknown providers, and of
         classes without inventory, is left out.
         """
-        touched: dict[int, list[tuple[int, int, int]]] = {}
-        stamp = next_stamp()
-        blocks = list(self.blocks)
-        for row in usages:
-            position = self.positions_by_id.get(row[0])
+        told: dict[int, tuple[list[Used], list[Aged]]] = {}
+        for provider_id, class_id, used in usages:
+            position = self.positions_by_id.get(provider_id)
             if position is not None:
-                offset = position & (BLOCK_SIZE - 1)
-                touched.setdefault(position >> BLOCK_BITS, []).append((offset, row[1], row[2]))
-        for number, rows in touched.items():
-            blocks[number] = with_used(blocks[number], rows, stamp)
-        placed = [(self.positions_by_id.get(row[0]), row) for row in generations]
-        known = {position: row for position, row in placed if position is not None}
-        for number, offsets in by_block(list(known)).items():
-            told = [known[(number << BLOCK_BITS) + offset] for offset in offsets]
-            blocks[number] = with_generations(blocks[number], offsets, told, stamp)
+                told.setdefault(position >> BLOCK_BITS, ([], []))[0].append(
+                    (position & (BLOCK_SIZE - 1), class_id, used)
+                )
+        for provider_id, generation, modified_at in generations:
+            position = self.positions_by_id.get(provider_id)
+            if position is not None:
+                told.setdefault(position >> BLOCK_BITS, ([], []))[1].append(
+                    (position & (BLOCK_SIZE - 1), generation, modified_at)
+                )
+        blocks, stamp = list(self.blocks), next_stamp()
+        for number, (used_now, aged) in told.items():
+            blocks[number] = with_told_rows(blocks[number], used_now, aged, stamp)
         return replace(self, blocks=tuple(blocks))
 
 
-def with_used(block: Block, rows: Sequence[tuple[int, int, int]], stamp: int) -> Block:
-    """The block with other usages; a row is (offset, class id, used)."""
-    stocks = dict(block.stocks)
+Used = tuple[int, int, int]
+"""An offset in a block, a class id, and what is used of the class there."""
+
+Aged = tuple[int, int, datetime]
+"""An offset in a block, the generation of the provider there, and since when it has that."""
+
+
+def with_told_rows(block: Block, usages: Sequence[Used], aged: Sequence[Aged], stamp: int) -> Block:
+    """The block with other usages and generations."""
     by_class: dict[int, list[tuple[int, int]]] = {}
-    for offset, class_id, used in rows:
+    for offset, class_id, used in usages:
         by_class.setdefault(class_id, []).append((offset, used))
+    stocks = dict(block.stocks)
     for class_id, pairs in by_class.items():
         stock = stocks.get(ResourceClassId(class_id))
         if stock is not None:
             at, which = stock.rows_of(np.array([offset for offset, _ in pairs], dtype=np.int32))
             amounts = np.array([used for _, used in pairs], dtype=np.int64)
             stocks[ResourceClassId(class_id)] = stock.with_used(at, amounts[which])
-    changed = np.array([row[0] for row in rows], dtype=np.int32)
-    return replace(block, stocks=stocks, stamps=block.stamped(changed, stamp))
-
-
-def with_generations(
-    block: Block, offsets: Sequence[int], rows: Sequence[GenerationRow], stamp: int
-) -> Block:
-    """The block with other generations; a row for each offset."""
-    generations, modified = block.generations.copy(), block.modified.copy()
-    generations[offsets] = [row[1] for row in rows]
-    modified[offsets] = np.array([row[2] for row in rows], dtype="datetime64[us]")
+    generations, modified = block.generations, block.modified
+    if aged:
+        generations, modified = generations.copy(), modified.copy()
+        for offset, generation, modified_at in aged:
+            generations[offset] = generation
+            modified[offset] = np.datetime64(modified_at, "us")
+    changed = [offset for offset, *_ in (*usages, *aged)]
     return replace(
         block,
+        stocks=stocks,
         generations=frozen(generations),
         modified=frozen(modified),
-        stamps=block.stamped(np.array(offsets, dtype=np.int32), stamp),
+        stamps=block.stamped(changed, stamp),
     )
 
 
