@@ -5,7 +5,7 @@ uuids. What there is on a provider is rendered once and kept until something abo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Final
 
@@ -44,21 +44,27 @@ class Wording:
     """
 
     def __init__(self, words: Sequence[str], places: Sequence[int]) -> None:
+        self._words = words
         self._places = places
         self._template = "%s".join(word.replace("%", "%%") for word in words)
-        lengths = np.cumsum([len(word.encode()) for word in words[:-1]])
-        offsets = lengths + UUID_LENGTH * np.arange(len(places))
-        blank = (" " * UUID_LENGTH).join(words).encode() + b","
-        self._blank = np.frombuffer(blank, dtype=np.uint8)
-        self.length = len(blank)
-        self._gaps = np.dtype(
+        self.length = sum(len(word.encode()) for word in words) + UUID_LENGTH * len(places) + 1
+        """Bytes of one candidate and a comma."""
+
+    @cached_property
+    def _stamp(self) -> tuple[NDArray[np.uint8], np.dtype[np.void]]:
+        """A candidate and a comma with blank gaps, and where the gaps are."""
+        lengths = np.cumsum([len(word.encode()) for word in self._words[:-1]])
+        offsets = lengths + UUID_LENGTH * np.arange(len(self._places))
+        blank = (" " * UUID_LENGTH).join(self._words).encode() + b","
+        gaps = np.dtype(
             {
-                "names": [str(gap) for gap in range(len(places))],
-                "formats": [_UUID] * len(places),
+                "names": [str(gap) for gap in range(len(self._places))],
+                "formats": [_UUID] * len(self._places),
                 "offsets": offsets.tolist(),
                 "itemsize": self.length,
             }
         )
+        return np.frombuffer(blank, dtype=np.uint8), gaps
 
     def say(self, uuids: Sequence[str], rows: IndexArray) -> bytes | memoryview:
         """Candidates joined by commas.
@@ -78,8 +84,9 @@ class Wording:
 
     def _stamped(self, uuids: NDArray[np.bytes_]) -> memoryview:
         """The same for many: the words of all at once, then each gap in all of them."""
-        said = np.empty(len(uuids), dtype=self._gaps)
-        said.view(np.uint8).reshape(len(uuids), -1)[:] = self._blank
+        blank, gaps = self._stamp
+        said = np.empty(len(uuids), dtype=gaps)
+        said.view(np.uint8).reshape(len(uuids), -1)[:] = blank
         for gap, place in enumerate(self._places):
             said[str(gap)] = uuids[:, place]
         return said.view(np.uint8)[:-1].data
