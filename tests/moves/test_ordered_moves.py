@@ -450,6 +450,31 @@ def test_nobody_arrives_at_a_destination_that_has_vanished(fleet: Fleet, *, goes
     assert fleet.held_by(instance) == fleet.on(0)
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_whoever_was_unshelved_onto_a_host_that_has_vanished_goes_back_to_nowhere_or_on(
+    fleet: Fleet, *, goes_on: bool
+) -> None:
+    instance = new_uuid()
+    asked = fleet.order(instance, kind=MoveKind.UNSHELVE, alternates=1, VCPU=2, DISK_GB=20)
+    started = fleet.step(fleet.open(asked), START)
+    (gone,) = fleet.held_by(instance).keys() - {fleet.pool}
+    erase(fleet.services, ProviderUuid(gone))
+    with pytest.raises(DestinationGone):
+        fleet.step(started, CONFIRM)
+    if goes_on:
+        again = fleet.reschedule(started)
+        assert again.move.state is MoveState.CLAIMED
+        assert gone not in fleet.held_by(instance)
+        fleet.step(fleet.step(again, START), CONFIRM)
+        assert fleet.used(fleet.pool) == 20
+    else:
+        assert fleet.step(started, REVERT).move.state is MoveState.REVERTED
+        assert fleet.held_by(instance) == {}
+        assert fleet.used(fleet.pool) == 0
+    left = text("SELECT COUNT(*) AS n FROM allocations")
+    assert [row.n for row in fleet.services.store.read(left)] == [2 if goes_on else 0]
+
+
 def test_an_evacuation_leaves_a_host_that_has_vanished_for_good(fleet: Fleet) -> None:
     instance = fleet.boot()
     erase(fleet.services, fleet.hosts[0])
