@@ -40,20 +40,25 @@ CONSUMERS: Final = Load(
     """SELECT c.id AS id, c.uuid, c.generation, pr.external_id AS project,
               us.external_id AS user_id, ct.name AS consumer_type, a.id AS allocation,
               a.resource_provider_id, a.resource_class_id, a.used, p.uuid AS provider
-       FROM consumers c
+       FROM consumers c {c}
        JOIN projects pr ON pr.id = c.project_id
        JOIN users us ON us.id = c.user_id
        LEFT JOIN consumer_types ct ON ct.id = c.consumer_type_id
-       LEFT JOIN allocations a ON a.consumer_id = c.uuid
-       LEFT JOIN resource_providers p ON p.id = a.resource_provider_id
-       WHERE c.uuid IN :uuids"""
+       LEFT JOIN allocations a {a} ON a.consumer_id = c.uuid
+       LEFT JOIN resource_providers p {p} ON p.id = a.resource_provider_id
+       WHERE c.uuid IN :uuids""",
+    indexes={"c": "uniq_consumers0uuid", "a": "allocations_consumer_id_idx", "p": "PRIMARY"},
 )
 IN_MOVES: Final = Load(
     """SELECT m.uuid, m.kind, m.consumer, m.hold
-       FROM moorage_moves m WHERE m.open_consumer IN :uuids
+       FROM moorage_moves m {by_consumer} WHERE m.open_consumer IN :uuids
        UNION ALL
        SELECT m.uuid, m.kind, m.consumer, m.hold
-       FROM moorage_moves m WHERE m.open_hold IN :uuids"""
+       FROM moorage_moves m {by_hold} WHERE m.open_hold IN :uuids""",
+    indexes={
+        "by_consumer": "uniq_moorage_moves0open_consumer",
+        "by_hold": "uniq_moorage_moves0open_hold",
+    },
 )
 _GENERATIONS = Load("SELECT c.uuid, c.generation FROM consumers c WHERE c.uuid IN :uuids")
 _OTHER_CASE = Load(

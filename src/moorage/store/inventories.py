@@ -17,13 +17,18 @@ STOCK: Final = Load(
     """SELECT i.resource_provider_id, i.resource_class_id, rc.name, i.total, i.reserved,
               i.min_unit, i.max_unit, i.step_size, i.allocation_ratio,
               COALESCE(u.used, 0) AS used
-       FROM resource_providers p
-       JOIN inventories i ON i.resource_provider_id = p.id
+       FROM resource_providers p {p}
+       JOIN inventories i {i} ON i.resource_provider_id = p.id
        JOIN resource_classes rc ON rc.id = i.resource_class_id
-       LEFT JOIN moorage_usages u ON u.resource_provider_id = i.resource_provider_id
+       LEFT JOIN moorage_usages u {u} ON u.resource_provider_id = i.resource_provider_id
                                  AND u.resource_class_id = i.resource_class_id
        WHERE p.uuid IN :uuids
-       ORDER BY i.id"""
+       ORDER BY i.id""",
+    indexes={
+        "p": "uniq_resource_providers0uuid",
+        "i": "uniq_inventories0resource_provider_resource_class",
+        "u": "PRIMARY",
+    },
 )
 _AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "allocation_ratio")
 _INSERT = Insert(

@@ -17,6 +17,9 @@ from moorage.store.dialects import Command, Dialect, RowsChange
 UNDATED: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - the store knows naive UTC only
 """The age of rows that were written without a time."""
 
+NO_INDEXES: Final[Mapping[str, str]] = {}
+"""A statement whose rows are found in whatever way the database finds best."""
+
 
 def moment(value: Any) -> datetime | None:
     """A moment as the driver has it: SQLite keeps moments as text."""
@@ -39,13 +42,32 @@ class Load:
 
     Args:
         moments: columns that are points in time.
+        indexes: by which index the rows of a table are found, by the name that stands for it in
+            braces behind the table. Without, a database chooses by what it believes of its tables,
+            which is long out of date where they have just been filled.
     """
 
-    def __init__(self, sql: str, *, moments: tuple[str, ...] = ()) -> None:
-        self._command = Command(sql, moments=moments)
+    def __init__(
+        self,
+        sql: str,
+        *,
+        moments: tuple[str, ...] = (),
+        indexes: Mapping[str, str] = NO_INDEXES,
+    ) -> None:
+        self._sql = sql
+        self._moments = moments
+        self._indexes = indexes
+        self._by_dialect: dict[str, Command] = {}
 
-    def command(self, _dialect: Dialect) -> Command:
-        return self._command
+    def command(self, dialect: Dialect) -> Command:
+        found = self._by_dialect.get(dialect.name)
+        if found is None:
+            sql = self._sql
+            if self._indexes:
+                hints = {name: dialect.index_hint(index) for name, index in self._indexes.items()}
+                sql = sql.format_map(hints)
+            found = self._by_dialect[dialect.name] = Command(sql, moments=self._moments)
+        return found
 
 
 class RowNumbers:
