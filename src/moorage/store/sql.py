@@ -62,12 +62,16 @@ class Load:
     def command(self, dialect: Dialect) -> Command:
         found = self._by_dialect.get(dialect.name)
         if found is None:
-            sql = self._sql
-            if self._indexes:
-                hints = {name: dialect.index_hint(index) for name, index in self._indexes.items()}
-                sql = sql.format_map(hints)
-            found = self._by_dialect[dialect.name] = Command(sql, moments=self._moments)
+            found = Command(self._worded(dialect), moments=self._moments)
+            self._by_dialect[dialect.name] = found
         return found
+
+    def _worded(self, dialect: Dialect) -> str:
+        if not self._indexes:
+            return self._sql
+        return self._sql.format(
+            **{name: dialect.index_hint(index) for name, index in self._indexes.items()}
+        )
 
 
 class RowNumbers:
@@ -92,7 +96,7 @@ class RowNumbers:
         return self._by_dialect[dialect.name]
 
 
-class LockingLoad:
+class LockingLoad(Load):
     """A SELECT that takes the rows it finds until the transaction ends.
 
     ``{hint}`` in its text stands behind the name of the table whose rows are found by ``index``.
@@ -106,20 +110,12 @@ class LockingLoad:
         shared: bool = False,
         moments: tuple[str, ...] = (),
     ) -> None:
-        self._sql = sql
-        self._index = index
+        super().__init__(sql, moments=moments, indexes={"hint": index})
         self._shared = shared
-        self._moments = moments
-        self._by_dialect: dict[str, Command] = {}
 
-    def command(self, dialect: Dialect) -> Command:
-        found = self._by_dialect.get(dialect.name)
-        if found is None:
-            clause = dialect.keep_rows if self._shared else dialect.lock_rows
-            sql = self._sql.format(hint=dialect.index_hint(self._index))
-            found = Command(f"{sql} {clause}", moments=self._moments)
-            self._by_dialect[dialect.name] = found
-        return found
+    def _worded(self, dialect: Dialect) -> str:
+        clause = dialect.keep_rows if self._shared else dialect.lock_rows
+        return f"{super()._worded(dialect)} {clause}"
 
 
 class Write:
